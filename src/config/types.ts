@@ -1,0 +1,165 @@
+import type { HostName } from '../core/ids.ts'
+import type { Durability } from '../core/message.ts'
+
+/** `host` is a name or an address without brackets; '' in an address to listen on means every interface. */
+export interface Address {
+  readonly host: string
+  /** 0 only in an address to listen on: the kernel chooses. */
+  readonly port: number
+}
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
+
+/** Absolute paths of PEM files. */
+export interface TlsFiles {
+  readonly ca: string
+  readonly cert: string
+  readonly key: string
+}
+
+/** When output may leave: see the design's release modes. A plain guest's services are `immediate`. */
+export type ReleaseMode = 'epoch' | 'checkpoint' | 'immediate'
+
+/** How the gateway joins a guest's connections. */
+export type AttachKind = 'embedded' | 'tcp'
+
+export interface ServiceConfig {
+  readonly name: string
+  readonly listen: Address
+  /** Where the guest's service listens; undefined with attach `embedded`, where the agent says it. */
+  readonly to: Address | undefined
+  readonly release: ReleaseMode
+}
+
+/** A machine that may run the guest: its agent's name and link address. */
+export interface GuestHostConfig {
+  readonly name: HostName
+  readonly link: Address
+  /** Program and arguments; exit status 0 means that the host can no longer reach the network. Empty: none. */
+  readonly fence: readonly string[]
+}
+
+/** The gateway's limits. Bytes, except where it says otherwise. */
+export interface GatewayLimits {
+  /** Client connections, over all guests. */
+  readonly connections: number
+  /** Output read from one guest and not yet released; at the limit the gateway stops reading from the guest. */
+  readonly heldBytes: number
+  /** An epoch leaves when it has grown to this, even if events could still be gathered. */
+  readonly epochBytes: number
+  /** Input of one guest which the backup has not acknowledged; at the limit the gateway stops reading clients. */
+  readonly inFlightBytes: number
+  /** What one side of one connection may have queued before the other side is paused. */
+  readonly clientBufferBytes: number
+  /** Tail which a promoted agent may send ahead of the replay. */
+  readonly tailBytes: number
+}
+
+/** How long the gateway waits, in milliseconds. */
+export interface GatewayTimeouts {
+  /** For a guest-facing connection. */
+  readonly connectMs: number
+  /** For a fence command; then it is killed and counts as failed. */
+  readonly fenceMs: number
+  /** For a promoted agent to have restored the guest. */
+  readonly promoteMs: number
+  /** For a restored guest to answer for one connection. */
+  readonly attachMs: number
+  /** For connections to finish after SIGTERM. */
+  readonly drainMs: number
+}
+
+export interface GuestConfig {
+  readonly name: string
+  readonly attach: AttachKind
+  /** In order of preference; the first is the first primary. Empty: a plain guest. One: never protected. */
+  readonly hosts: readonly GuestHostConfig[]
+  readonly durability: Durability
+  readonly checkpointIntervalMs: number
+  /** A host is missed when `misses` heartbeats of `intervalMs` did not come. */
+  readonly heartbeat: { readonly intervalMs: number, readonly misses: number }
+  readonly leaseMs: number
+  readonly onLinkLoss: 'continue' | 'stall'
+  readonly onDivergence: 'reset' | 'reset-all' | 'stop'
+  readonly replay: {
+    /** What follows what among inputs that overlapped: as their first output came, or as they came. */
+    readonly order: 'output' | 'arrival'
+    /** A connection without progress for this long diverges. */
+    readonly timeoutMs: number
+  }
+  /** What the backup's log may take in memory, and in memory and on disk together. */
+  readonly log: { readonly memoryBytes: number, readonly totalBytes: number }
+  readonly services: readonly ServiceConfig[]
+}
+
+/** A gateway file, checked, with every default filled in. Deeply frozen. Paths are absolute. */
+export interface GatewayConfig {
+  readonly kind: 'gateway'
+  /** The gateway's name on links: the name in its certificate. */
+  readonly name: string
+  readonly stateDir: string
+  /** Path of the admin socket. */
+  readonly admin: string
+  readonly metrics: Address | undefined
+  readonly logLevel: LogLevel
+  /** Undefined only where every link is a loopback one. */
+  readonly tls: TlsFiles | undefined
+  readonly limits: GatewayLimits
+  readonly timeouts: GatewayTimeouts
+  readonly guests: readonly GuestConfig[]
+}
+
+/** The guest that is one Node process of ours. */
+export interface EmbeddedGuestConfig {
+  readonly engine: 'embedded'
+  readonly name: string
+  /** Where its services listen, in the order of the gateway's list. Port 0: the kernel chooses, the agent reports. */
+  readonly listen: readonly Address[]
+}
+
+/** Ordinary processes that are stopped for a checkpoint which cannot be restored: for measuring. Never protected. */
+export interface BlackholeGuestConfig {
+  readonly engine: 'blackhole'
+  readonly name: string
+  /** Where its services listen already, in the order of the gateway's list. */
+  readonly endpoints: readonly Address[]
+  /** Process groups are not followed: name every process that must stand still. */
+  readonly pids: readonly number[]
+  /** A file with a process id in its first line, read at each start; its children stand still too. */
+  readonly pidFile: string | undefined
+}
+
+/** A guest without checkpoints: its backup holds the input, and nothing can be restored. */
+export interface BareGuestConfig {
+  readonly engine: 'none'
+  readonly name: string
+  readonly endpoints: readonly Address[]
+}
+
+export type AgentGuestConfig = EmbeddedGuestConfig | BlackholeGuestConfig | BareGuestConfig
+
+/** An agent file, checked, with every default filled in. Deeply frozen. Paths are absolute. */
+export interface AgentConfig {
+  readonly kind: 'agent'
+  /** This host's name on links: the name in its certificate. */
+  readonly name: HostName
+  /** Where gateways and other agents connect to. */
+  readonly link: Address
+  readonly dataDir: string
+  readonly metrics: Address | undefined
+  readonly logLevel: LogLevel
+  readonly tls: TlsFiles | undefined
+  /** Names of the gateways that may command this agent. */
+  readonly gateways: readonly string[]
+  /** Names of the agents that may send checkpoints. */
+  readonly peers: readonly HostName[]
+  readonly limits: {
+    /** The largest checkpoint image that is stored. */
+    readonly imageBytes: number
+    /** Checkpoint data that waits at the primary for a slow link. */
+    readonly spoolBytes: number
+  }
+  readonly guests: readonly AgentGuestConfig[]
+}
+
+export type Config = GatewayConfig | AgentConfig
