@@ -1,17 +1,13 @@
 import { createServer, isIP, Socket, type AddressInfo, type Server } from 'node:net'
-import { TailgateError } from '../base/errors.ts'
+import type { TailgateError } from '../base/errors.ts'
 import { addressText, resolveHost } from './address.ts'
 import { DescriptorRoom } from './descriptor-room.ts'
+import { acceptPaused, backlogDefault, relistenMs, roomFull } from './listening.ts'
 import { NetSide, staticRead } from './net-side.ts'
 import { dialError, dialTimeout, listenError, systemCode } from './socket-errors.ts'
 import {
   highWaterBytes, type DialOptions, type Listener, type ListenOptions, type SocketSide, type Sockets
 } from './sockets.ts'
-
-/** How long a listener whose process has no descriptors left stays closed, in milliseconds. */
-export const relistenMs = 200
-/** Connections that the kernel may hold before they are accepted, where the caller does not say. */
-export const backlogDefault = 1024
 
 /** Sockets over node:net, for a Node version on which the handles do not work. */
 export class NetSockets implements Sockets {
@@ -137,28 +133,14 @@ class NetListener implements Listener {
   #acceptFailed(cause: Error): void {
     this.#server.removeAllListeners('error')
     this.#server.close()
-    this.#options.trouble(acceptPaused(this.address, cause))
+    this.#options.trouble(acceptPaused(this.address, systemCode(cause)))
     this.#again = setTimeout(() => this.#reopen(), relistenMs)
   }
 
   #reopen(): void {
     if (this.#closed) return
-    this.open(this.port).catch((error: unknown) => this.#acceptFailed(error as Error))
+    this.open(this.port).catch(() => {
+      this.#again = setTimeout(() => this.#reopen(), relistenMs)
+    })
   }
-}
-
-/** What a listener says when it resets clients because too many connections are open. */
-export function roomFull(address: string, sidesMax: number): TailgateError {
-  return new TailgateError(
-    'E_LISTEN',
-    `${address} resets new clients: ${sidesMax} connections are open, the most that the limit of open files `
-      + 'allows; raise it (LimitNOFILE=, ulimit -n)',
-    { context: { sidesMax } }
-  )
-}
-
-/** What a listener says when accepting failed and it closes for a moment. */
-export function acceptPaused(address: string, cause: Error): TailgateError {
-  const message = `${address} takes no clients for ${relistenMs} ms: accepting failed (${systemCode(cause)})`
-  return new TailgateError('E_LISTEN', message, { cause })
 }
