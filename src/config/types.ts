@@ -35,7 +35,7 @@ export interface ServiceConfig {
 export interface GuestHostConfig {
   readonly name: HostName
   readonly link: Address
-  /** Program and arguments; exit status 0 means that the host can no longer reach the network. Empty: none. */
+  /** Program and arguments; exit status 0 means that the host can reach the network no more. Empty: none. */
   readonly fence: readonly string[]
 }
 
@@ -43,11 +43,11 @@ export interface GuestHostConfig {
 export interface GatewayLimits {
   /** Client connections, over all guests. */
   readonly connections: number
-  /** Output read from one guest and not yet released; at the limit the gateway stops reading from the guest. */
+  /** Output read from one guest and not yet released; at the limit the gateway stops reading the guest. */
   readonly heldBytes: number
   /** An epoch leaves when it has grown to this, even if events could still be gathered. */
   readonly epochBytes: number
-  /** Input of one guest which the backup has not acknowledged; at the limit the gateway stops reading clients. */
+  /** Input of one guest that its backup has not acknowledged; at the limit clients are not read. */
   readonly inFlightBytes: number
   /** What one side of one connection may have queued before the other side is paused. */
   readonly clientBufferBytes: number
@@ -113,11 +113,11 @@ export interface GatewayConfig {
 export interface EmbeddedGuestConfig {
   readonly engine: 'embedded'
   readonly name: string
-  /** Where its services listen, in the order of the gateway's list. Port 0: the kernel chooses, the agent reports. */
+  /** Where its services listen, in the order of the gateway's list. Port 0: the kernel chooses. */
   readonly listen: readonly Address[]
 }
 
-/** Ordinary processes that are stopped for a checkpoint which cannot be restored: for measuring. Never protected. */
+/** Ordinary processes that stand still for checkpoints which cannot be restored. Never protected. */
 export interface BlackholeGuestConfig {
   readonly engine: 'blackhole'
   readonly name: string

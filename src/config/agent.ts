@@ -1,0 +1,103 @@
+import { resolve } from 'node:path'
+import { unreachable } from '../base/invariant.ts'
+import { hostName } from '../core/ids.ts'
+import type { AgentFile } from './agent-schema.ts'
+import { checkListens, checkPlainLink, checkTls, checkUnique, type Checking } from './checks.ts'
+import { frozen } from './frozen.ts'
+import { buildTls, present } from './gateway.ts'
+import type { Path, Problems } from './problems.ts'
+import type { Loose } from './shape.ts'
+import type { AgentConfig, AgentGuestConfig } from './types.ts'
+
+type LooseFile = Loose<AgentFile>
+type LooseGuest = NonNullable<NonNullable<LooseFile['guests']>[number]>
+type FileGuest = AgentFile['guests'][number]
+
+/** Which keys each engine has beside `name` and `engine`. */
+const engineKeys = {
+  embedded: ['listen'],
+  blackhole: ['endpoints', 'pids', 'pid_file', 'unsafe'],
+  none: ['endpoints']
+} as const satisfies Record<FileGuest['engine'], readonly (keyof FileGuest)[]>
+
+/** Reports what does not fit together in an agent file. */
+export function checkAgent(file: LooseFile, checking: Checking): void {
+  const { problems } = checking
+  const guests = present(file.guests)
+  if (file.guests?.length === 0) problems.report(['guests'], 'must have at least one guest')
+  if (file.gateways?.length === 0) problems.report(['gateways'], 'must have at least one name: nobody '
+    + 'could command this agent')
+  checkTls(checking, file.tls)
+  checkPlainLink(problems, ['link'], file.link, file.tls)
+  checkUnique(problems, 'guest',
+    guests.map(([i, { name }]) => ({ path: ['guests', i, 'name'], value: name })))
+  checkListens(problems, [
+    { path: ['link'], value: file.link },
+    { path: ['metrics'], value: file.metrics },
+    ...guests.flatMap(([i, guest]) => present(guest.listen).map(([k, value]) =>
+      ({ path: ['guests', i, 'listen', k], value })))
+  ])
+  for (const [i, peer] of present(file.peers)) {
+    if (peer === file.name) problems.report(['peers', i], `'${peer}' is this host itself; name the others`)
+  }
+  for (const [i, guest] of guests) checkGuest(guest, ['guests', i], problems)
+}
+
+/** @param directory where the file is */
+export function buildAgent(file: AgentFile, directory: string): AgentConfig {
+  return frozen<AgentConfig>({
+    kind: 'agent',
+    name: hostName(file.name),
+    link: file.link,
+    dataDir: resolve(directory, file.data_dir),
+    metrics: file.metrics,
+    logLevel: file.log_level,
+    tls: buildTls(file.tls, directory),
+    gateways: file.gateways,
+    peers: file.peers.map(hostName),
+    limits: { imageBytes: file.limits.image, spoolBytes: file.limits.spool },
+    guests: file.guests.map((guest) => buildGuest(guest, directory))
+  })
+}
+
+function buildGuest(guest: FileGuest, directory: string): AgentGuestConfig {
+  const { name, engine, listen, endpoints, pids } = guest
+  switch (engine) {
+    case 'embedded': return { engine, name, listen }
+    case 'none': return { engine, name, endpoints }
+    case 'blackhole': {
+      const pidFile = guest.pid_file === undefined ? undefined : resolve(directory, guest.pid_file)
+      return { engine, name, endpoints, pids, pidFile }
+    }
+    default: return unreachable(engine)
+  }
+}
+
+function checkGuest(guest: LooseGuest, path: Path, problems: Problems): void {
+  const { engine } = guest
+  if (engine === undefined) return
+  const own: readonly string[] = engineKeys[engine]
+  for (const key of new Set(Object.values(engineKeys).flat())) {
+    if (!own.includes(key) && problems.given([...path, key])) {
+      problems.report([...path, key], `\`${key}\` has no place with engine \`${engine}\``)
+    }
+  }
+  const places = engine === 'embedded' ? 'listen' : 'endpoints'
+  if (guest[places]?.length === 0) {
+    problems.report([...path, places], `engine \`${engine}\` needs \`${places}\`: one address for each `
+      + `service`)
+  }
+  if (engine === 'blackhole') checkBlackhole(guest, path, problems)
+}
+
+function checkBlackhole(guest: LooseGuest, path: Path, problems: Problems): void {
+  if (guest.unsafe === false) {
+    problems.report([...path, 'engine'],
+      'a guest under `blackhole` is never protected; say `unsafe: true` if that is what you want')
+  }
+  const [pids, pidFile] = [problems.given([...path, 'pids']), problems.given([...path, 'pid_file'])]
+  if (pids === pidFile) {
+    const only = pids ? ', not both' : ''
+    problems.report(path, `engine \`blackhole\` needs one of \`pids\` and \`pid_file\`${only}`)
+  }
+}
