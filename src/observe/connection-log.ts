@@ -1,4 +1,5 @@
 import { invariant } from '../base/invariant.ts'
+import type { Ending } from '../core/gateway/connection.ts'
 import type { Logger } from './logger.ts'
 
 /** Who or what ended a connection, and its letter, the first of the termination code. */
@@ -64,6 +65,36 @@ export function terminationCode(by: EndedBy, state: EndedIn): TerminationCode {
   if (state !== '-') return `${by}${state}`
   invariant(by === 'C' || by === 'S', 'only a client or a service ends a connection in order', { by })
   return `${by}-`
+}
+
+/** How a connection stood just before it ended. */
+export interface EndMoment {
+  readonly connected: boolean
+  readonly replaying: boolean
+  /** Output was held. */
+  readonly held: boolean
+  /** One direction, or both, had ended. */
+  readonly closing: boolean
+  /** The client ended its direction before the service did. */
+  readonly clientFirst: boolean
+}
+
+/** The code of an end that the core reports. */
+export function codeOf(ending: Ending, moment: EndMoment): TerminationCode {
+  if (ending === 'finished') return moment.clientFirst ? 'C-' : 'S-'
+  return terminationCode(endedByOf[ending], stateOf(moment))
+}
+
+const endedByOf = {
+  'client-reset': 'C', 'guest-reset': 'S', 'guest-refused': 'S', 'diverged': 'D', 'reset-all': 'D',
+  'ambiguous': 'F', 'lost': 'F', 'shutdown': 'G'
+} as const satisfies Record<Exclude<Ending, 'finished'>, EndedBy>
+
+function stateOf(moment: EndMoment): EndedIn {
+  if (moment.replaying) return 'R'
+  if (!moment.connected) return 'C'
+  if (moment.held) return 'H'
+  return moment.closing ? 'L' : 'D'
 }
 
 /** Writes the one line of a connection. */

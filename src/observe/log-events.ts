@@ -53,15 +53,15 @@ export const logEvents = {
 
   'failover.began': event('warn', 'a failover begins',
     {
-      guest: 'string', generation: 'number', reason: 'string', detail: 'string', from: 'string', to: 'string'
+      guest: 'string', generation: 'number', trigger: 'string', reason: 'string', from: 'string', to: 'string'
     }),
   'failover.phase': event('info', 'a phase of the failover is over',
     { guest: 'string', generation: 'number', phase: 'string', ms: 'number' }),
   'failover.done': event('warn', 'the failover is done: clients are served',
     {
-      guest: 'string', generation: 'number', reason: 'string', from: 'string', to: 'string',
-      totalMs: 'number', checkpoint: 'number', replayedBytes: 'number', replayedRecords: 'number',
-      kept: 'number', reset: 'number', acceptedLoss: 'boolean'
+      guest: 'string', generation: 'number', trigger: 'string', reason: 'string', from: 'string',
+      to: 'string', totalMs: 'number', checkpoint: 'number', replayedBytes: 'number',
+      replayedRecords: 'number', kept: 'number', reset: 'number', acceptedLoss: 'boolean'
     }),
   'failover.failed': event('error', 'the failover did not succeed',
     { guest: 'string', generation: 'number', reason: 'string' }),

@@ -1,4 +1,5 @@
 import type { ReleaseMode } from '../config/types.ts'
+import type { FailoverPhase as CorePhase } from '../core/gateway/protection.ts'
 import type { Durability, GuestCondition, Role } from '../core/message.ts'
 
 /**
@@ -125,22 +126,27 @@ export interface TailStatus {
 }
 
 /** The parts of a failover, in their order; a metric label and the rows of the demo's table. */
-export const failoverPhases = ['detect', 'fence', 'drain', 'restore', 'attach', 'replay'] as const
+export const failoverPhases = [
+  'detect', 'fence', 'drain', 'commit', 'persist', 'restore', 'open-network', 'attach', 'replay'
+] as const satisfies readonly ('detect' | CorePhase)[]
 
 /**
  * `detect`: from the last sign of life to the decision; `fence`: the command, or waiting for the lease;
- * `drain`: cut the path, empty the old sockets, commit the rest; `restore`: promote until the guest stands
- * ready; `attach`: open the network and join the connections; `replay`: until clients are served again.
+ * `drain`: cut the path and empty the old sockets; `commit`: what was not committed yet; `persist`:
+ * generation and host on disk; `restore`: promote until the guest stands ready; `open-network`; `attach`:
+ * join the connections; `replay`: until clients are served again.
  */
 export type FailoverPhase = (typeof failoverPhases)[number]
 
-/** Why a failover began: a closed list, because it is a metric label. */
-export const failoverReasons = ['heartbeats-missed', 'guest-failed', 'operator'] as const
+/** What began a failover: a closed list, because it is a metric label. */
+export const failoverTriggers = ['automatic', 'operator'] as const
 
-export type FailoverReason = (typeof failoverReasons)[number]
+export type FailoverTrigger = (typeof failoverTriggers)[number]
 
 export interface FailoverStatus {
-  readonly reason: FailoverReason
+  readonly trigger: FailoverTrigger
+  /** A clause: `host-a missed 3 heartbeats`. */
+  readonly reason: string
   readonly from: string
   readonly to: string
   /** The generation it led to. */
