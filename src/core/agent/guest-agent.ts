@@ -1,0 +1,483 @@
+import type { Generation, HistoryId, Lsn, Millis } from '../ids.ts'
+import { millis, noHistory, noLsn } from '../ids.ts'
+import type { AgentMessage, CheckpointMessage, Envelope, GatewayMessage, LogPosition, Message, Role } from '../message.ts'
+import { BackupLog } from './backup-log.ts'
+import { CheckpointCycle } from './checkpoint-cycle.ts'
+import { GuestSlot } from './guest-slot.ts'
+import { Heartbeats } from './heartbeats.ts'
+import { Images } from './images.ts'
+import type { AgentPort, AgentSettings, AgentState, LinkId } from './port.ts'
+import { Promotion } from './promotion.ts'
+import type { AgentVoice } from './voice.ts'
+
+type Assign = Extract<GatewayMessage, { type: 'assign' }>
+type Promote = Extract<GatewayMessage, { type: 'promote' }>
+type Begin = Extract<GatewayMessage, { type: 'begin' }>
+type Epoch = Extract<GatewayMessage, { type: 'epoch' }>
+
+/** A message that waits until what came before it has been made durable. */
+interface Waiting {
+  readonly link: LinkId
+  readonly envelope: Envelope
+  readonly message: Message
+}
+
+/**
+ * What one host does for one guest: primary, backup, or nothing. Driven by calls, answering through its port.
+ *
+ * Three rules stand above all others. A generation is on disk before it is acted on, and an older one is answered
+ * with `stale`. A guest starts only when a gateway says so: `assign` to a primary with `boot`, or `promote`. And a
+ * guest that runs where a newer generation has no primary is ended before that generation gets an answer.
+ */
+export class GuestAgent {
+  readonly #port: AgentPort
+  readonly #settings: AgentSettings
+  readonly #voice: AgentVoice
+  readonly #beats = new Heartbeats()
+  readonly #slot: GuestSlot
+  readonly #cycle: CheckpointCycle
+  readonly #log: BackupLog
+  readonly #images: Images
+  #promotion: Promotion | undefined
+  /** The generation of the promotion under way. */
+  #promotedTo: Generation | undefined
+  /** As it is on disk, and as it will be when everything ordered has been written. */
+  #state: AgentState
+  #written: AgentState
+  /** The role of this life: whatever is on disk, a restarted agent has none until a gateway gives one. */
+  #role: Role = 'idle'
+  readonly #links = new Set<LinkId>()
+  /** The link of the gateway that commands this guest: the one whose `assign` was taken last. */
+  #gateway: LinkId | undefined
+  /** The history the gateway spoke of last; a primary's messages carry it. */
+  #history: HistoryId = noHistory
+  /** Writes and endings that the gateway's messages wait for. */
+  #holds = 0
+  /** A primary's assignment that came during its promotion, for when that is done. */
+  #afterReplay: Assign | undefined
+  #waiting: Waiting[] = []
+
+  constructor(port: AgentPort, settings: AgentSettings) {
+    this.#port = port
+    this.#settings = settings
+    this.#state = this.#written = settings.state
+    this.#voice = this.#makeVoice()
+    const { limits } = settings
+    this.#slot = new GuestSlot(port, settings.condition, settings.endpoints, now => { this.#guestChanged(now) })
+    this.#cycle = new CheckpointCycle(port, this.#voice, limits)
+    this.#log = new BackupLog(port, this.#voice, {
+      changed: now => { this.#logChanged(now) },
+      failed: now => { this.#logChanged(now) }
+    })
+    this.#images = new Images(port, this.#voice, this.#log, limits, settings.images)
+  }
+
+  get role(): Role { return this.#role }
+  /** As it is on disk. */
+  get generation(): Generation { return this.#state.generation }
+  get condition(): AgentSettings['condition'] { return this.#slot.condition }
+
+  /** A gateway's link is established; it owns nothing before its `assign`. */
+  linkUp(_now: Millis, link: LinkId): void {
+    this.#links.add(link)
+  }
+
+  linkDown(now: Millis, link: LinkId): void {
+    this.#links.delete(link)
+    this.#waiting = this.#waiting.filter(waiting => waiting.link !== link)
+    if (link !== this.#gateway) return
+    this.#gateway = undefined
+    this.#port.report({ type: 'gateway-lost' })
+    this.#beats.stop()
+    this.#log.gatewayLost()
+    this.#promotion?.gatewayLost()
+    this.#cycle.gatewayLost(now)
+  }
+
+  /** The link to the backup's agent, which {@link AgentPort.connectPeer} asked for. */
+  peerUp(_now: Millis, link: LinkId): void {
+    this.#cycle.peerUp(link)
+  }
+
+  /** A link to another agent ended, whoever opened it. */
+  peerDown(now: Millis, link: LinkId): void {
+    this.#cycle.peerDown(now, link)
+    this.#images.peerDown(link)
+  }
+
+  gatewayMessage(now: Millis, link: LinkId, envelope: Envelope, message: Message): void {
+    if (!this.#links.has(link)) return
+    if (this.#holds === 0 || message.type === 'heartbeat-ack') return this.#take(now, link, envelope, message)
+    if (this.#waiting.length < this.#settings.limits.waitingMax) {
+      this.#waiting.push({ link, envelope, message })
+      return
+    }
+    this.#port.closeGateway(link, 'too many messages wait for this host\'s disk')
+    this.linkDown(now, link)
+  }
+
+  /** A message of another agent, over whichever link it came. */
+  peerMessage(now: Millis, link: LinkId, envelope: Envelope, message: Message): void {
+    switch (message.type) {
+      case 'checkpoint-begin': case 'checkpoint-data': case 'checkpoint-end': case 'checkpoint-abort':
+        return this.#checkpointIn(link, envelope, message)
+      case 'checkpoint-stored': return this.#cycle.stored(link, message.checkpoint)
+      case 'checkpoint-refused': return this.#cycle.refused(now, link, message.checkpoint, message.reason)
+      default: return this.#refuse(`an agent sent ${message.type}`)
+    }
+  }
+
+  /** The guest failed by itself. */
+  guestFailed(now: Millis, reason: string): void {
+    this.#slot.failed(now, reason)
+  }
+
+  /** When {@link tick} wants to be called next; undefined for not before something else happens. */
+  nextDeadline(): Millis | undefined {
+    const beat = this.#beats.next
+    const cycle = this.#cycle.next
+    if (beat === undefined || cycle === undefined) return beat ?? cycle
+    return millis(Math.min(beat, cycle))
+  }
+
+  tick(now: Millis): void {
+    this.#beat(now)
+    this.#cycle.tick(now)
+  }
+
+  #take(now: Millis, link: LinkId, envelope: Envelope, message: Message): void {
+    const known = this.#state.generation
+    if (envelope.generation < known) {
+      this.#port.report({ type: 'stale', generation: envelope.generation, reason: message.type })
+      this.#port.sendGateway(link, this.#envelope(noHistory), { type: 'stale' })
+      return
+    }
+    if (message.type === 'assign') return this.#assign(now, link, envelope, message)
+    if (link !== this.#gateway) return this.#refuse(`${message.type} before an assign on this link`)
+    if (message.type === 'begin') return this.#begin(now, envelope, message)
+    if (message.type === 'promote') return this.#promote(now, envelope, message)
+    if (envelope.generation > known) {
+      // A heartbeat of before may be acknowledged while the new generation is being written.
+      if (message.type === 'heartbeat-ack') return
+      return this.#refuse(`${message.type} of a generation that was not announced`)
+    }
+    this.#obey(now, envelope, message)
+  }
+
+  /** Messages of the present generation that change neither it nor the role. */
+  #obey(now: Millis, envelope: Envelope, message: Message): void {
+    switch (message.type) {
+      case 'epoch': return this.#epoch(envelope, message)
+      case 'heartbeat-ack': return this.#acknowledged(now, message.n)
+      case 'mark':
+        this.#history = envelope.history
+        return this.#cycle.marked(now, envelope.history, message.checkpoint, message.lsn)
+      case 'mark-refused': return this.#cycle.markRefused(now, message.checkpoint, message.reason)
+      case 'open-network': case 'tail-credit': case 'replayed': {
+        const promotion = this.#promotion
+        if (promotion === undefined) return this.#refuse(`${message.type} without a promotion`)
+        if (message.type === 'open-network') return promotion.openNetwork(now)
+        if (message.type === 'tail-credit') return promotion.credit(message.bytes)
+        return this.#replayed(now, promotion)
+      }
+      default: return this.#refuse(`a gateway sent ${message.type}`)
+    }
+  }
+
+  #assign(now: Millis, link: LinkId, envelope: Envelope, message: Assign): void {
+    const newer = envelope.generation > this.#state.generation
+    this.#follow(link)
+    // Within one generation the gateway cannot want this guest both alive and gone: it is told, and decides.
+    if (!newer && message.role !== 'primary' && this.#inService()) {
+      this.#refuse(`role ${message.role} for a host whose guest runs in the same generation`)
+      this.#beats.start(now, message.heartbeatMs, message.leaseMs)
+      this.#tellGuest()
+      return
+    }
+    this.#history = envelope.history
+    const kept = this.#promotion !== undefined && !newer && message.role !== 'idle'
+    if (kept) return this.#answerDuringPromotion(now, message)
+    const started = this.#state.started || message.role === 'primary' && message.boot
+    this.#durably(now, { generation: envelope.generation, role: message.role, started }, at => {
+      if (newer) {
+        this.#beats.forgetLease()
+        this.#cycle.stop(at, `generation ${envelope.generation} has begun`)
+      }
+      const mustStop = message.role !== 'primary' && !this.#slot.empty || this.#promotion?.networkOpen === false
+      this.#endPromotion()
+      if (!mustStop) return this.#takeRole(at, link, message)
+      this.#cycle.stop(at, 'the guest is ended')
+      this.#holds++
+      this.#slot.stop(`generation ${envelope.generation} made this host ${message.role}`, stoppedAt => {
+        this.#takeRole(stoppedAt, link, message)
+        this.#free(stoppedAt)
+      })
+    })
+  }
+
+  /** From now on this link commands; another that did is closed, because a guest has one gateway. */
+  #follow(link: LinkId): void {
+    const before = this.#gateway
+    this.#gateway = link
+    if (before === undefined || before === link) return
+    this.#links.delete(before)
+    this.#log.gatewayLost()
+    this.#promotion?.gatewayLost()
+    this.#port.closeGateway(before, 'another link of the gateway took over')
+  }
+
+  /** A guest that clients may be using, or soon may. A restored one behind a closed network is not. */
+  #inService(): boolean {
+    if (this.#promotion !== undefined) return this.#promotion.networkOrdered
+    return this.#slot.condition === 'running' || this.#slot.starting
+  }
+
+  /** The gateway's link came back in the middle: the promotion goes on, and the gateway will ask on. */
+  #answerDuringPromotion(now: Millis, message: Assign): void {
+    this.#beats.start(now, message.heartbeatMs, message.leaseMs)
+    this.#beat(now)
+    this.#tellGuest()
+    this.#promotion?.tellPromoted()
+    this.#afterReplay = message.role === 'primary' ? message : undefined
+  }
+
+  #takeRole(now: Millis, link: LinkId, message: Assign): void {
+    this.#role = message.role
+    this.#port.report({ type: 'role', role: message.role, generation: this.#state.generation })
+    if (link === this.#gateway) this.#beats.start(now, message.heartbeatMs, message.leaseMs)
+    if (message.role === 'primary') this.#becomePrimary(now, message)
+    else this.#cycle.stop(now, `the host is ${message.role} now`)
+    if (message.role !== 'backup') this.#images.stopReceiving('the host is not a backup any more')
+    if (!this.#slot.starting) this.#tellGuest()
+    this.#beat(now)
+    if (message.role !== 'backup') return
+    this.#log.assign({
+      durability: message.durability, memoryBytes: message.logMemoryBytes, totalBytes: message.logBytes
+    })
+    this.#images.tellCounted()
+  }
+
+  #becomePrimary(now: Millis, message: Assign): void {
+    this.#cycle.assign(now, {
+      peer: message.peer, peerAddress: message.peerAddress, intervalMs: message.checkpointMs, history: this.#history
+    })
+    this.#cycle.guestRuns(now, this.#slot.condition === 'running')
+    if (message.boot && this.#slot.empty) this.#slot.start()
+  }
+
+  #begin(now: Millis, envelope: Envelope, message: Begin): void {
+    if (this.#role !== 'backup' || this.#promotion !== undefined) {
+      return this.#refuse('a history begins at a host that is no backup')
+    }
+    const { generation, history } = envelope
+    this.#history = history
+    if (generation === this.#state.generation) return this.#log.begin(history, generation, message.firstLsn)
+    this.#durably(now, { generation }, () => { this.#log.begin(history, generation, message.firstLsn) })
+  }
+
+  #epoch(envelope: Envelope, message: Epoch): void {
+    if (this.#role !== 'backup' || this.#promotion !== undefined) {
+      return this.#refuse('an epoch for a host that is no backup')
+    }
+    this.#log.epoch(envelope.history, message.firstLsn, message.lastLsn, message.records)
+  }
+
+  #checkpointIn(link: LinkId, envelope: Envelope, message: CheckpointMessage): void {
+    if (message.type === 'checkpoint-data') return this.#images.data(link, message.checkpoint, message.bytes)
+    if (message.type === 'checkpoint-end') {
+      return this.#images.end(link, message.checkpoint, message.bytes, message.crc)
+    }
+    if (message.type === 'checkpoint-abort') return this.#images.aborted(link, message.checkpoint, message.reason)
+    if (message.type !== 'checkpoint-begin') return
+    const { generation, history } = envelope
+    const problem = generation !== this.#state.generation
+      ? `generation ${generation}, but this host knows ${this.#state.generation}`
+      : this.#role !== 'backup' || this.#promotion !== undefined ? 'this host is no backup of the guest' : undefined
+    if (problem === undefined) {
+      return this.#images.begin(link, message.checkpoint, message.mark, history, generation)
+    }
+    this.#port.report({ type: 'image-refused', checkpoint: message.checkpoint, reason: problem })
+    this.#voice.toPeer(link, history, { type: 'checkpoint-refused', checkpoint: message.checkpoint, reason: problem })
+  }
+
+  #promote(now: Millis, envelope: Envelope, message: Promote): void {
+    const { generation, history } = envelope
+    const refused = this.#cannotPromote(generation)
+    // Asked again after the link was away: what was done is told, or will be when it is done.
+    if (this.#promotion !== undefined && generation === this.#promotedTo) return this.#promotion.tellPromoted()
+    if (refused !== undefined) {
+      this.#port.report({ type: 'promote-failed', generation, reason: refused })
+      this.#voice.toGateway(history, { type: 'promote-failed', reason: refused })
+      return
+    }
+    this.#durably(now, { generation }, at => {
+      this.#beats.forgetLease()
+      if (!this.#settings.canRestore) {
+        const reason = 'the engine of this host cannot restore a checkpoint'
+        this.#port.report({ type: 'promote-failed', generation, reason })
+        this.#voice.toGateway(history, { type: 'promote-failed', reason })
+        return
+      }
+      this.#startPromotion(now, at, generation, {
+        history, lastLsn: message.lastLsn, acceptLoss: message.acceptLoss
+      })
+    })
+  }
+
+  #cannotPromote(generation: Generation): string | undefined {
+    if (this.#role !== 'backup') return `this host is ${this.#role}, not backup`
+    if (generation <= this.#state.generation) return `generation ${generation} is not newer than the one known here`
+    if (this.#promotion !== undefined) return 'another promotion is under way'
+    if (!this.#slot.empty) return 'a guest is here already'
+    return undefined
+  }
+
+  #startPromotion(
+    askedAt: Millis, now: Millis, generation: Generation,
+    order: { readonly history: HistoryId, readonly lastLsn: Lsn, readonly acceptLoss: boolean }
+  ): void {
+    this.#images.stopReceiving('the host is being promoted')
+    this.#promotedTo = generation
+    this.#promotion = new Promotion({
+      port: this.#port, voice: this.#voice, log: this.#log, images: this.#images, limits: this.#settings.limits,
+      events: {
+        restored: (at, endpoints) => { this.#slot.run(at, endpoints) },
+        networkOpen: at => { this.#renewLease(at) },
+        failed: at => { this.#promotionFailed(at) }
+      }
+    }, order, askedAt)
+    this.#promotion.advance(now)
+  }
+
+  /** Log and images stay: an operator may still accept the loss. Nothing of a guest does. */
+  #promotionFailed(now: Millis): void {
+    this.#endPromotion()
+    if (this.#slot.empty) return
+    this.#holds++
+    this.#slot.stop('its promotion failed', at => { this.#free(at) })
+    this.#beat(now)
+  }
+
+  #replayed(now: Millis, promotion: Promotion): void {
+    if (!promotion.networkOpen) return this.#refuse('replayed before the network is open')
+    this.#port.attached()
+    this.#durably(now, { role: 'primary' }, at => {
+      const assigned = this.#afterReplay
+      this.#endPromotion()
+      this.#role = 'primary'
+      this.#log.drop()
+      this.#images.dropAll()
+      this.#port.report({ type: 'replayed', generation: this.#state.generation })
+      if (assigned !== undefined) this.#becomePrimary(at, assigned)
+    })
+  }
+
+  #endPromotion(): void {
+    this.#promotion?.end()
+    this.#promotion = undefined
+    this.#afterReplay = undefined
+  }
+
+  #guestChanged(now: Millis): void {
+    const running = this.#slot.condition === 'running'
+    this.#cycle.guestRuns(now, running && this.#role === 'primary')
+    if (running) this.#renewLease(now)
+    if (this.#slot.condition === 'failed') this.#endPromotion()
+    this.#tellGuest()
+  }
+
+  #logChanged(now: Millis): void {
+    this.#images.review()
+    this.#promotion?.advance(now)
+  }
+
+  #beat(now: Millis): void {
+    if (this.#gateway === undefined) return
+    const n = this.#beats.due(now)
+    if (n === undefined) return
+    const role = this.#promotion?.guestThere === true ? 'primary' : this.#role
+    const log = role === 'backup' ? this.#position() : undefined
+    const history = log === undefined ? this.#history : this.#log.history
+    this.#voice.toGateway(history, { type: 'heartbeat', n, role, condition: this.#slot.condition, log })
+  }
+
+  #position(): LogPosition {
+    const counted = this.#images.counted
+    return {
+      lastLsn: this.#log.stored, checkpoint: counted?.checkpoint ?? (0 as LogPosition['checkpoint']),
+      mark: counted?.mark ?? noLsn, checkpointBytes: counted?.bytes ?? 0,
+      ...this.#port.logFigures()
+    }
+  }
+
+  #acknowledged(now: Millis, n: number): void {
+    this.#beats.acknowledged(n)
+    this.#renewLease(now)
+  }
+
+  /** Only for a guest that clients may reach: a lease must not open the network of a standby. */
+  #renewLease(now: Millis): void {
+    const open = this.#promotion === undefined ? this.#role === 'primary' : this.#promotion.networkOpen
+    const remaining = this.#beats.remaining(now)
+    if (open && this.#slot.condition === 'running' && remaining !== undefined) this.#port.renewLease(remaining)
+  }
+
+  #tellGuest(): void {
+    const { condition, endpoints, reason } = this.#slot
+    this.#voice.toGateway(this.#history, { type: 'guest', condition, endpoints, reason })
+  }
+
+  /** Writes a change of generation or role, and lets nothing of the gateway's pass before it is there. */
+  #durably(now: Millis, change: Partial<AgentState>, then: (now: Millis) => void): void {
+    const before = this.#state
+    const same = (Object.keys(change) as (keyof AgentState)[]).every(key => before[key] === change[key])
+    if (same && this.#written === before) return then(now)
+    this.#holds++
+    this.#voice.persist(change, at => {
+      if (this.#state.generation !== before.generation) {
+        this.#port.report({ type: 'generation', generation: this.#state.generation })
+      }
+      then(at)
+      this.#free(at)
+    })
+  }
+
+  /** What waited is taken, in its order, until something has to be waited for again. */
+  #free(now: Millis): void {
+    this.#holds--
+    while (this.#holds === 0) {
+      const next = this.#waiting.shift()
+      if (next === undefined) return
+      if (this.#links.has(next.link)) this.#take(now, next.link, next.envelope, next.message)
+    }
+  }
+
+  #refuse(reason: string): void {
+    this.#port.report({ type: 'refused', reason })
+  }
+
+  #envelope(history: HistoryId): Envelope {
+    return { guest: this.#settings.guest, generation: this.#state.generation, history }
+  }
+
+  #makeVoice(): AgentVoice {
+    const agent = this
+    return {
+      get state() { return agent.#state },
+      get hasGateway() { return agent.#gateway !== undefined },
+      toGateway: (history: HistoryId, message: AgentMessage) => {
+        if (this.#gateway !== undefined) this.#port.sendGateway(this.#gateway, this.#envelope(history), message)
+      },
+      toPeer: (link: LinkId, history: HistoryId, message: CheckpointMessage) => {
+        this.#port.sendPeer(link, this.#envelope(history), message)
+      },
+      persist: (change: Partial<AgentState>, done: (now: Millis) => void) => {
+        const written = this.#written = { ...this.#written, ...change }
+        this.#port.persist(written, now => {
+          this.#state = written
+          done(now)
+        })
+      }
+    }
+  }
+}
