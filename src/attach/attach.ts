@@ -1,25 +1,8 @@
 import type { ConnectionId, InputOffset, OutputOffset } from '../core/ids.ts'
-import type { StreamEvents, StreamSide } from '../core/stream.ts'
+import type { AttachAnswer, OpenedPath } from '../core/path.ts'
+import type { StreamEvents } from '../core/stream.ts'
 
-/** A guest-facing connection that is new: `path` is logged, for an attach in a later generation. */
-export interface OpenedPath {
-  readonly side: StreamSide
-  readonly path: Uint8Array
-}
-
-/** What a restored guest says of a connection it is asked about. */
-export type AttachAnswer =
-  | {
-    readonly known: true
-    readonly side: StreamSide
-    /** Where the guest's input stands: what is sent next lands here. Its end counts one. */
-    readonly input: InputOffset
-    /** Where the guest's output stands; its end counts one. */
-    readonly output: OutputOffset
-    /** The offset of the first output byte that will arrive on `side`: min(received, output). */
-    readonly resumesAt: OutputOffset
-  }
-  | { readonly known: false }
+export type { AttachAnswer, OpenedPath } from '../core/path.ts'
 
 /**
  * How the gateway joins a guest's connections. One per guest and generation; the kinds are `tcp` (an ordinary
@@ -27,14 +10,18 @@ export type AttachAnswer =
  * Every implementation passes test/attach/compliance.ts.
  *
  * A side it hands out reports `end` and `reset` only when the *guest* ended or reset the connection; when the
- * path to the guest breaks (its host died), the side goes silent, as a cut cable would. A kind that cannot tell
+ * path to the guest breaks (its host died), the side goes silent, as a cut cable would. A kind that cannot
+ * tell
  * the two apart says so in {@link silentOnDeath}.
  */
 export interface Attach {
   readonly silentOnDeath: boolean
   /** Opens a new connection to `endpoint`. Rejects with E_ATTACH. */
   open(endpoint: string, connection: ConnectionId, events: StreamEvents): Promise<OpenedPath>
-  /** Asks a restored guest for a connection of an earlier generation. Rejects with E_ATTACH if it does not answer. */
+  /**
+   * Asks a restored guest for a connection of an earlier generation. Rejects with E_ATTACH if it does not
+   * answer.
+   */
   attach(
     endpoint: string, connection: ConnectionId, path: Uint8Array, received: OutputOffset, events: StreamEvents
   ): Promise<AttachAnswer>

@@ -1,18 +1,27 @@
 declare const brand: unique symbol
 type Branded<T, Name extends string> = T & { readonly [brand]: Name }
 
-/** Log sequence number: the gateway's order over all events of one guest. The first event of a gateway has lsn 1. */
+/**
+ * Log sequence number: the gateway's order over all events of one guest. The first event of a gateway has lsn
+ * 1.
+ */
 export type Lsn = Branded<number, 'Lsn'>
 /**
  * A place in the input (client to guest) of one connection. Bytes count one each, and so does the end of
- * the stream, as SYN and FIN do in TCP's sequence space (RFC 9293, 3.4): a place beyond the last byte means ended.
+ * the stream, as SYN and FIN do in TCP's sequence space (RFC 9293, 3.4): a place beyond the last byte means
+ * ended.
  */
 export type InputOffset = Branded<number, 'InputOffset'>
-/** A place in the output (guest to client) of one connection; the end of the stream counts one, as for input. */
+/**
+ * A place in the output (guest to client) of one connection; the end of the stream counts one, as for input.
+ */
 export type OutputOffset = Branded<number, 'OutputOffset'>
 /** One client connection. Unique for the lifetime of a gateway process, across histories and generations. */
 export type ConnectionId = Branded<number, 'ConnectionId'>
-/** Names one checkpoint of a guest. Grows with every attempt, counted or not, for the life of a primary's agent. */
+/**
+ * Names one checkpoint of a guest. Grows with every attempt, counted or not, for the life of a primary's
+ * agent.
+ */
 export type CheckpointId = Branded<number, 'CheckpointId'>
 /** Grows by one at each promotion; 1 for a guest's first host. A message of an older one is refused. */
 export type Generation = Branded<number, 'Generation'>

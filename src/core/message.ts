@@ -10,7 +10,9 @@ export interface Envelope {
 
 export type Role = 'primary' | 'backup' | 'idle'
 
-/** `memory`: an epoch is acknowledged when the backup has it in memory; `disk`: when fdatasync has returned. */
+/**
+ * `memory`: an epoch is acknowledged when the backup has it in memory; `disk`: when fdatasync has returned.
+ */
 export type Durability = 'memory' | 'disk'
 
 export type GuestCondition = 'absent' | 'running' | 'failed'
@@ -52,7 +54,9 @@ export type GatewayMessage =
   | { readonly type: 'epoch', readonly firstLsn: Lsn, readonly lastLsn: Lsn, readonly records: readonly Uint8Array[] }
   /** To a primary whose guest stands still: the guest may run on, and the checkpoint carries this mark. */
   | { readonly type: 'mark', readonly checkpoint: CheckpointId, readonly lsn: Lsn }
-  /** To a primary whose guest stands still: this checkpoint could not count; drop it and let the guest run on. */
+  /**
+   * To a primary whose guest stands still: this checkpoint could not count; drop it and let the guest run on.
+   */
   | { readonly type: 'mark-refused', readonly checkpoint: CheckpointId, readonly reason: string }
   /**
    * To a backup: restore the newest checkpoint that counts, with its network closed. The envelope carries the
@@ -63,20 +67,29 @@ export type GatewayMessage =
   | { readonly type: 'open-network' }
   /** To a backup just promoted: this many more bytes of the tail may be sent. */
   | { readonly type: 'tail-credit', readonly bytes: number }
-  /** To a backup just promoted: every connection is resolved; close what nobody attached to. Drop log and image. */
+  /**
+   * To a backup just promoted: every connection is resolved; close what nobody attached to. Drop log and
+   * image.
+   */
   | { readonly type: 'replayed' }
   | { readonly type: 'heartbeat-ack', readonly n: number }
 
 /** Agent to gateway. */
 export type AgentMessage =
-  /** `n` grows by one each time. The primary's lease runs from when it *sent* the newest one that was acknowledged. */
+  /**
+   * `n` grows by one each time. The primary's lease runs from when it *sent* the newest one that was
+   * acknowledged.
+   */
   | {
     readonly type: 'heartbeat', readonly n: number, readonly role: Role
     readonly condition: GuestCondition
     /** A backup's log; undefined otherwise. */
     readonly log: LogPosition | undefined
   }
-  /** Answer to `assign`, and at each change: whether the guest runs here and where its services listen, `host:port` each. */
+  /**
+   * Answer to `assign`, and at each change: whether the guest runs here and where its services listen,
+   * `host:port` each.
+   */
   | { readonly type: 'guest', readonly condition: GuestCondition, readonly endpoints: readonly string[], readonly reason: string }
   /** Answer to `assign` by a backup: the history (in the envelope) and the last lsn that it holds. */
   | { readonly type: 'position', readonly lastLsn: Lsn }
@@ -106,7 +119,9 @@ export type AgentMessage =
   | { readonly type: 'tail-end', readonly lastLsn: Lsn }
   /** The sender knows a newer generation (in the envelope) and did nothing. */
   | { readonly type: 'stale' }
-  /** The backup cannot hold more: its log is at its limit, or its disk refused. Nothing of the epoch was kept. */
+  /**
+   * The backup cannot hold more: its log is at its limit, or its disk refused. Nothing of the epoch was kept.
+   */
   | { readonly type: 'log-failed', readonly reason: string }
 
 /** A primary's agent to its backup's agent, and the answers. */

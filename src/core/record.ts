@@ -5,7 +5,10 @@ import type { CheckpointId, ConnectionId, InputOffset, OutputHash, OutputOffset 
  * Every record takes one lsn; a record's lsn is its place after the first lsn of the block that holds it.
  */
 export const RecordKind = {
-  /** Where a connection stands at the beginning of what the log holds: the start of a history, or the mark it was pruned to. */
+  /**
+   * Where a connection stands at the beginning of what the log holds: the start of a history, or the mark it
+   * was pruned to.
+   */
   adopt: 1,
   /** A client came in; the gateway is about to connect to the guest for it. */
   open: 2,
@@ -45,7 +48,9 @@ export interface AdoptRecord {
   readonly hash: OutputHash
   /** The client, as `address:port`. */
   readonly client: string
-  /** What attach needs to know of the guest-facing connection; empty where the engine's guest needs nothing. */
+  /**
+   * What attach needs to know of the guest-facing connection; empty where the engine's guest needs nothing.
+   */
   readonly path: Uint8Array
 }
 

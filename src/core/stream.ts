@@ -1,5 +1,6 @@
 /**
- * One side of a connection as the core sees it: the client's, or the guest's. A shell puts a socket behind it, the
+ * One side of a connection as the core sees it: the client's, or the guest's. A shell puts a socket behind
+ * it, the
  * simulator a simulated one. Calls come in order and never fail: what goes wrong arrives as an event.
  *
  * After {@link reset} or {@link abandon} nothing may be called and no event arrives any more.
@@ -13,14 +14,19 @@ export interface StreamSide {
   end(): void
   /** Resets the connection (RST); what is queued may be lost. */
   reset(): void
-  /** Lets go of the connection without a word to the other side (neither FIN nor RST, where the kernel allows it). */
+  /**
+   * Lets go of the connection without a word to the other side (neither FIN nor RST, where the kernel allows
+   * it).
+   */
   abandon(): void
   /** Stops and starts reading. A new side is paused. */
   pause(): void
   resume(): void
 }
 
-/** What a side tells its owner. Bytes are valid only during the call: the buffer behind them is used again. */
+/**
+ * What a side tells its owner. Bytes are valid only during the call: the buffer behind them is used again.
+ */
 export interface StreamEvents {
   data(bytes: Uint8Array): void
   /** The other side ended its direction; everything it sent has been delivered. */

@@ -9,18 +9,19 @@ export interface Mark {
 /** A walk over the tail, for replay. */
 export interface TailReader {
   /**
-   * The next piece, at most `bytesMax` long unless one record is longer; undefined at the end. Pieces hold whole
-   * records. The base comes first, with lsn 0.
+   * The next piece, at most `bytesMax` long unless one record is longer; undefined at the end. Pieces hold
+   * whole records. The base comes first, with lsn 0.
    */
   next(bytesMax: number): Promise<{ readonly firstLsn: Lsn, readonly records: Uint8Array } | undefined>
   close(): Promise<void>
 }
 
 /**
- * The input log of one guest at its backup. Implementations: memory (spilling to disk) and disk. Every one passes
- * test/log/compliance.ts.
+ * The input log of one guest at its backup. Implementations: memory (spilling to disk) and disk. Every one
+ * passes test/log/compliance.ts.
  *
- * What it holds: `base` (ADOPT records and unacknowledged input) | records from mark or the history's first lsn on.
+ * What it holds: `base` (ADOPT records and unacknowledged input) | records from mark or the history's first
+ * lsn on.
  */
 export interface LogStore {
   readonly history: HistoryId
@@ -37,16 +38,16 @@ export interface LogStore {
   /** Forgets everything and begins a history whose first record will have `firstLsn`. */
   begin(history: HistoryId, generation: Generation, firstLsn: Lsn): Promise<void>
   /**
-   * Takes the records `firstLsn`..`lastLsn`. `firstLsn` must follow on `lastLsn` of before. Resolves with the lsn up
-   * to which all is as durable as asked, which may be beyond `lastLsn`; several appends share one fdatasync.
-   * Rejects with E_LOG_FULL at the limit, E_LOG_CORRUPT for records that cannot be read, E_DISK.
+   * Takes the records `firstLsn`..`lastLsn`. `firstLsn` must follow on `lastLsn` of before. Resolves with the
+   * lsn up to which all is as durable as asked, which may be beyond `lastLsn`; several appends share one
+   * fdatasync. Rejects with E_LOG_FULL at the limit, E_LOG_CORRUPT for records that cannot be read, E_DISK.
    */
   append(firstLsn: Lsn, lastLsn: Lsn, records: readonly Uint8Array[]): Promise<Lsn>
   /** The lsn of the MARK record of `checkpoint`, if the log holds it. */
   markOf(checkpoint: CheckpointId): Lsn | undefined
   /**
-   * A checkpoint counts: drops what a replay from `mark` does not need (design, rule 6). Works in slices of a few
-   * milliseconds between which appends go on. Remembers the mark: the tail begins there from now on.
+   * A checkpoint counts: drops what a replay from `mark` does not need (design, rule 6). Works in slices of a
+   * few milliseconds between which appends go on. Remembers the mark: the tail begins there from now on.
    */
   prune(mark: Mark): Promise<void>
   /** The mark the tail begins at; undefined while no checkpoint counts. */

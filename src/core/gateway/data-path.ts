@@ -1,0 +1,518 @@
+import { invariant } from '../../base/invariant.ts'
+import {
+  connectionId, inputOffset, lsn, outputOffset, type ConnectionId, type InputOffset, type Lsn
+} from '../ids.ts'
+import { recordDataBytesMax } from '../record-codec.ts'
+import { RecordKind } from '../record.ts'
+import type { StreamEvents, StreamSide } from '../stream.ts'
+import { ClientPause, Connection, GuestPause, type Ending } from './connection.ts'
+import { HoldQueue, type Held } from './hold-queue.ts'
+import type { LogWriter } from './log-writer.ts'
+import type { GatewayPort, OpenResult } from './port.ts'
+import type { GuestSettings } from './settings.ts'
+
+/** How often a guest that does not answer is dialed for one connection before the client is turned away. */
+const dialsMax = 100
+
+/**
+ * The path of every byte: input is logged and sent on to the guest at once, output is held until its barrier
+ * is
+ * safe and then released (design, rule 1). One per guest; it knows nothing of hosts and backups.
+ */
+export class DataPath {
+  readonly connections = new Map<ConnectionId, Connection>()
+  readonly #settings: GuestSettings
+  readonly #port: GatewayPort
+  readonly #writer: LogWriter
+  /** Finished for the client, but the guest has not acknowledged all of its input. */
+  readonly #lingering = new Map<ConnectionId, Connection>()
+  /** Accepted while the guest could not be reached; opened by {@link thaw}. */
+  #waiting: Connection[] = []
+  #retrying: Connection[] = []
+  #floorNotes: Connection[] = []
+  #congested: Connection[] = []
+  #overHeld: Connection[] = []
+  readonly #epochs = new HoldQueue<Connection>()
+  readonly #checkpoints = new HoldQueue<Connection>()
+  #nextConnection = 1
+  #frozen = true
+  /** In `checkpoint` mode output is held only once a checkpoint could count that lacks it. */
+  #holdForCheckpoint = false
+
+  constructor(settings: GuestSettings, port: GatewayPort, writer: LogWriter) {
+    this.#settings = settings
+    this.#port = port
+    this.#writer = writer
+  }
+
+  get heldBytes(): number { return this.#epochs.bytes + this.#checkpoints.bytes }
+  get frozen(): boolean { return this.#frozen }
+
+  /**
+   * A client came in. Returns what its side must tell its events to, or undefined if it must be turned away.
+   * The side stays paused until the guest has taken the connection.
+   */
+  accept(service: number, client: StreamSide, address: string): StreamEvents | undefined {
+    const settings = this.#settings.services[service]
+    invariant(settings !== undefined, 'a service of the guest', { service })
+    if (this.connections.size >= this.#settings.connections) return undefined
+    const id = connectionId(this.#nextConnection++)
+    const connection = new Connection(id, service, settings.release, client, address)
+    this.connections.set(id, connection)
+    this.#port.report({ type: 'connection-open', connection })
+    if (this.#frozen) this.#waiting.push(connection)
+    else this.#open(connection)
+    return this.#clientEvents(connection)
+  }
+
+  #clientEvents(connection: Connection): StreamEvents {
+    return {
+      data: bytes => this.#clientData(connection, bytes),
+      end: () => this.#clientEnd(connection),
+      reset: () => this.#clientReset(connection),
+      drain: () => this.#clientDrained(connection)
+    }
+  }
+
+  #guestEvents(connection: Connection): StreamEvents {
+    return {
+      data: bytes => this.guestData(connection, bytes),
+      end: () => this.guestEnd(connection),
+      reset: () => this.guestReset(connection),
+      drain: () => connection.resumeClient(ClientPause.backlog)
+    }
+  }
+
+  // ---- opening
+
+  #open(connection: Connection): void {
+    const { id, service, clientAddress: client } = connection
+    this.#writer.append({ kind: RecordKind.open, connection: id, service, client })
+    this.#dial(connection)
+  }
+
+  #dial(connection: Connection): void {
+    this.#port.open(connection.id, connection.service, this.#guestEvents(connection),
+      result => this.#dialed(connection, result))
+  }
+
+  #dialed(connection: Connection, result: OpenResult): void {
+    const wanted = !this.#frozen && !connection.connected && connection.client !== undefined
+    if (!wanted) {
+      if (result.ok) result.path.side.reset()
+      return
+    }
+    if (result.ok) this.connect(connection, result.path.side, result.path.path)
+    else if (result.refused) this.#refuse(connection)
+    else if (++connection.dials > dialsMax) this.#refuse(connection)
+    else this.#retrying.push(connection)
+  }
+
+  /** The guest took the connection. */
+  connect(connection: Connection, side: StreamSide, path: Uint8Array): void {
+    connection.connected = true
+    connection.path = path
+    this.#writer.append({ kind: RecordKind.connected, connection: connection.id, path })
+    connection.joinGuest(side)
+    connection.resumeClient(ClientPause.opening)
+    this.#endIfPending(connection)
+  }
+
+  #endIfPending(connection: Connection): void {
+    if (!connection.endPending) return
+    connection.endPending = false
+    this.#clientEnd(connection)
+  }
+
+  #refuse(connection: Connection): void {
+    connection.outputEnd = 'reset'
+    this.#writer.append({ kind: RecordKind.guestReset, connection: connection.id, output: outputOffset(0) })
+    connection.client?.reset()
+    this.#end(connection, 'guest-refused')
+  }
+
+  /** Dials again for connections whose guest did not answer. Called now and then. */
+  retryDials(): void {
+    const retrying = this.#retrying
+    this.#retrying = []
+    for (const connection of retrying) {
+      if (this.connections.has(connection.id) && !connection.connected) this.#dial(connection)
+    }
+  }
+
+  // ---- input
+
+  #clientData(connection: Connection, bytes: Uint8Array): void {
+    if (connection.guest === undefined || connection.client === undefined) return
+    invariant(!this.#frozen, 'a client is not read from during a failover', { connection: connection.id })
+    for (let at = 0; at < bytes.length; at += recordDataBytesMax) {
+      const piece = bytes.length <= recordDataBytesMax ? bytes : bytes.subarray(at, at + recordDataBytesMax)
+      connection.guest.write(this.#writer.data(connection.id, piece))
+    }
+    connection.inputLogged = inputOffset(connection.inputLogged + bytes.length)
+    if (connection.guest.backlog > this.#settings.connectionBytes) connection.pauseClient(ClientPause.backlog)
+    if (this.#writer.congested) {
+      connection.pauseClient(ClientPause.congestion)
+      this.#congested.push(connection)
+    }
+  }
+
+  #clientEnd(connection: Connection): void {
+    if (connection.inputEnded || connection.client === undefined) return
+    if (this.#frozen || !connection.connected) {
+      connection.endPending = true
+      return
+    }
+    connection.inputEnded = true
+    if (connection.outputEnd !== 'reset') {
+      connection.inputLogged = inputOffset(connection.inputLogged + 1)
+      this.#writer.append({ kind: RecordKind.end, connection: connection.id })
+      connection.guest?.end()
+    }
+    if (connection.over) this.#end(connection, 'finished')
+  }
+
+  #clientReset(connection: Connection): void {
+    if (connection.client === undefined) return
+    connection.client = undefined
+    if (this.#frozen) return
+    this.#dropInput(connection)
+    this.#end(connection, 'client-reset')
+  }
+
+  /** Tells log and guest that the client will neither send nor take any more. */
+  #dropInput(connection: Connection): void {
+    if (connection.outputEnd === 'reset' || !this.#isLogged(connection)) return
+    this.#writer.append({ kind: RecordKind.reset, connection: connection.id })
+    connection.guest?.reset()
+    connection.guest = undefined
+  }
+
+  #isLogged(connection: Connection): boolean {
+    return !this.#waiting.includes(connection)
+  }
+
+  // ---- output
+
+  /** Output came from the guest; `bytes` may change after the call. */
+  guestData(connection: Connection, bytes: Uint8Array): void {
+    connection.outputReceived = outputOffset(connection.outputReceived + bytes.length)
+    connection.outputHash = this.#port.hash(bytes, connection.outputHash)
+    this.#writer.noteRead(connection)
+    this.#port.acknowledge(connection.id, connection.outputReceived)
+    if (connection.client === undefined) return
+    const copy = this.#port.allocate(bytes.length)
+    copy.set(bytes)
+    this.#hold(this.#heldOf(connection, 'data', copy))
+    this.#limitOutput(connection)
+  }
+
+  #heldOf(owner: Connection, sign: Held<Connection>['sign'], bytes?: Uint8Array): Held<Connection> {
+    return { owner, sign, bytes, hash: owner.outputHash, barrier: this.#writer.lastLsn }
+  }
+
+  guestEnd(connection: Connection): void {
+    if (connection.outputEnd !== 'open') return
+    connection.outputEnd = 'ended'
+    const output = connection.outputReceived
+    this.#writer.append({ kind: RecordKind.guestEnd, connection: connection.id, output })
+    connection.outputReceived = outputOffset(output + 1)
+    this.#port.acknowledge(connection.id, connection.outputReceived)
+    this.#hold(this.#heldOf(connection, 'end'))
+  }
+
+  guestReset(connection: Connection): void {
+    if (connection.outputEnd === 'reset') return
+    connection.outputEnd = 'reset'
+    connection.guest = undefined
+    connection.pauseClient(ClientPause.backlog)
+    const output = connection.outputReceived
+    this.#writer.append({ kind: RecordKind.guestReset, connection: connection.id, output })
+    this.#hold(this.#heldOf(connection, 'reset'))
+  }
+
+  #hold(held: Held<Connection>): void {
+    const connection = held.owner
+    if (connection.heldItems === 0 && this.#isSafe(connection, held.barrier)) return this.#release(held)
+    connection.heldItems++
+    connection.heldBytes += held.bytes?.length ?? 0
+    this.#queueOf(connection).push(held)
+  }
+
+  #isSafe(connection: Connection, barrier: Lsn): boolean {
+    switch (connection.release) {
+      case 'immediate': return true
+      case 'epoch': return barrier <= this.#writer.committed
+      case 'checkpoint': return !this.#holdForCheckpoint
+    }
+  }
+
+  #queueOf(connection: Connection): HoldQueue<Connection> {
+    return connection.release === 'checkpoint' ? this.#checkpoints : this.#epochs
+  }
+
+  #release(held: Held<Connection>): void {
+    const connection = held.owner
+    const client = connection.client
+    if (client === undefined) return
+    if (held.bytes !== undefined) {
+      client.write(held.bytes)
+      connection.released = outputOffset(connection.released + held.bytes.length)
+      connection.releasedHash = held.hash
+    } else if (held.sign === 'end') {
+      client.end()
+      connection.released = outputOffset(connection.released + 1)
+      connection.endReleased = true
+      if (connection.over) this.#end(connection, 'finished')
+    } else {
+      client.reset()
+      this.#end(connection, 'guest-reset')
+    }
+  }
+
+  /** The backup has everything up to `committed`. */
+  committed(committed: Lsn): void {
+    this.#drainQueue(this.#epochs, committed)
+    if (!this.#writer.congested) this.#resumeCongested()
+  }
+
+  /** A mark was answered: output read from now on must wait for a later checkpoint. */
+  holdForCheckpoint(): void {
+    this.#holdForCheckpoint = true
+  }
+
+  /** The checkpoint with this mark counts: what had been read when the mark was given is safe. */
+  checkpointCounted(mark: Lsn): void {
+    this.#drainQueue(this.#checkpoints, lsn(mark - 1))
+  }
+
+  /** No checkpoint can count for now: `checkpoint` mode has nothing to wait for. */
+  releaseCheckpointMode(): void {
+    this.#holdForCheckpoint = false
+    this.#drainQueue(this.#checkpoints, this.#writer.lastLsn)
+  }
+
+  #drainQueue(queue: HoldQueue<Connection>, safe: Lsn): void {
+    for (let held = queue.shift(safe); held !== undefined; held = queue.shift(safe)) {
+      const connection = held.owner
+      connection.heldItems--
+      connection.heldBytes -= held.bytes?.length ?? 0
+      this.#release(held)
+      if (this.#outputBacklog(connection) <= this.#settings.connectionBytes / 2) {
+        connection.resumeGuest(GuestPause.backlog)
+      }
+    }
+    if (this.heldBytes <= this.#settings.heldBytes / 2) this.#resumeOverHeld()
+  }
+
+  // ---- back-pressure
+
+  #outputBacklog(connection: Connection): number {
+    return connection.heldBytes + (connection.client?.backlog ?? 0)
+  }
+
+  #limitOutput(connection: Connection): void {
+    if (this.#outputBacklog(connection) > this.#settings.connectionBytes) {
+      connection.pauseGuest(GuestPause.backlog)
+    }
+    if (this.heldBytes > this.#settings.heldBytes) {
+      connection.pauseGuest(GuestPause.held)
+      this.#overHeld.push(connection)
+    }
+  }
+
+  #clientDrained(connection: Connection): void {
+    if (this.#outputBacklog(connection) <= this.#settings.connectionBytes / 2) {
+      connection.resumeGuest(GuestPause.backlog)
+    }
+  }
+
+  #resumeCongested(): void {
+    const congested = this.#congested
+    if (congested.length === 0) return
+    this.#congested = []
+    for (const connection of congested) connection.resumeClient(ClientPause.congestion)
+  }
+
+  #resumeOverHeld(): void {
+    const overHeld = this.#overHeld
+    if (overHeld.length === 0) return
+    this.#overHeld = []
+    for (const connection of overHeld) connection.resumeGuest(GuestPause.held)
+  }
+
+  // ---- floors
+
+  /** The guest has acknowledged input up to `floor`. */
+  noteFloor(id: ConnectionId, floor: InputOffset): void {
+    const connection = this.connections.get(id) ?? this.#lingering.get(id)
+    if (connection === undefined || floor <= connection.floor) return
+    connection.floor = inputOffset(Math.min(floor, connection.inputLogged))
+    if (!connection.floorNoted) {
+      connection.floorNoted = true
+      this.#floorNotes.push(connection)
+    }
+  }
+
+  /** Logs at most `limit` floors that have moved; a mark logs them all before itself. */
+  logFloors(limit: number): void {
+    for (const connection of this.#floorNotes.splice(0, limit)) {
+      connection.floorNoted = false
+      this.#writer.append({ kind: RecordKind.floor, connection: connection.id, input: connection.floor })
+      if (connection.settled) this.#lingering.delete(connection.id)
+    }
+  }
+
+  /** For a guest that is never restored: what the kernel took counts as acknowledged. */
+  floorsFromBacklog(): void {
+    const note = (connection: Connection): void => {
+      this.noteFloor(connection.id, inputOffset(connection.inputLogged - (connection.guest?.backlog ?? 0)))
+    }
+    this.connections.forEach(note)
+    this.#lingering.forEach(note)
+  }
+
+  /**
+   * The first connection, if any, that has input from before this history which the guest has not
+   * acknowledged.
+   */
+  unacknowledgedBefore(): Connection | undefined {
+    for (const connection of this.connections.values()) {
+      if (connection.outputEnd !== 'reset' && connection.floor < connection.historyInput) return connection
+    }
+    for (const connection of this.#lingering.values()) {
+      if (connection.floor < connection.historyInput) return connection
+    }
+    return undefined
+  }
+
+  // ---- histories and failover
+
+  /** A history begins: the log's first records say where every connection stands. */
+  adoptAll(): void {
+    const waiting = new Set(this.#waiting)
+    for (const connection of [...this.connections.values(), ...this.#lingering.values()]) {
+      if (waiting.has(connection) || connection.outputEnd === 'reset') continue
+      connection.historyInput = connection.inputLogged
+      this.#adopt(connection)
+    }
+  }
+
+  #adopt(connection: Connection): void {
+    const { id, service, connected, inputLogged, outputReceived, outputHash, clientAddress, path } = connection
+    this.#writer.append({
+      kind: RecordKind.adopt, connection: id, service, connected, input: inputLogged,
+      output: outputReceived, hash: outputHash, client: clientAddress, path
+    })
+  }
+
+  /** Stops reading clients and opening connections until {@link thaw}. */
+  freeze(): void {
+    this.#frozen = true
+    this.#retrying = []
+    for (const connection of this.connections.values()) connection.pauseClient(ClientPause.failover)
+  }
+
+  /** The guest can be reached: reads clients again and opens what waited. */
+  thaw(): void {
+    this.#frozen = false
+    for (const connection of [...this.connections.values()]) {
+      if (connection.client === undefined) {
+        this.#dropInput(connection)
+        this.#end(connection, 'client-reset')
+      } else {
+        connection.resumeClient(ClientPause.failover | ClientPause.congestion | ClientPause.backlog)
+        if (connection.connected) this.#endIfPending(connection)
+      }
+    }
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const connection of waiting) if (this.connections.has(connection.id)) this.#open(connection)
+    for (const connection of this.connections.values()) if (!connection.connected) this.#redial(connection, waiting)
+  }
+
+  #redial(connection: Connection, opened: readonly Connection[]): void {
+    if (!opened.includes(connection)) this.#dial(connection)
+  }
+
+  /** Lets go of every guest-facing side without a word. */
+  abandonGuestSides(): void {
+    for (const connection of this.connections.values()) {
+      connection.guest?.abandon()
+      connection.guest = undefined
+    }
+    this.#lingering.clear()
+    this.#floorNotes = []
+  }
+
+  /** Takes all held output out, for a failover to decide on. */
+  takeHeld(): Held<Connection>[] {
+    const all = [...this.#epochs.takeAll(), ...this.#checkpoints.takeAll()]
+    for (const { owner } of all) {
+      owner.heldItems = 0
+      owner.heldBytes = 0
+    }
+    this.#resumeOverHeld()
+    return all
+  }
+
+  /**
+   * Gives the client output that is decided: up to the place where the restored guest stands, or regenerated.
+   */
+  deliver(connection: Connection, bytes: Uint8Array): void {
+    if (bytes.length === 0) return
+    const hash = this.#port.hash(bytes, connection.releasedHash)
+    this.#release({ owner: connection, bytes, sign: 'data', hash, barrier: this.#writer.lastLsn })
+  }
+
+  /** Gives the client the end of the output, as the guest has it already. */
+  deliverEnd(connection: Connection): void {
+    this.#release({
+      owner: connection, bytes: undefined, sign: 'end', hash: connection.releasedHash, barrier: this.#writer.lastLsn
+    })
+  }
+
+  /** Joins a connection to its side in the new generation, from the place where both agree. */
+  rejoin(connection: Connection, side: StreamSide | undefined, path: Uint8Array, floor: InputOffset): StreamEvents {
+    connection.connected = true
+    connection.path = path
+    connection.floor = floor
+    connection.outputReceived = connection.released
+    connection.outputHash = connection.releasedHash
+    connection.outputEnd = connection.endReleased ? 'ended' : 'open'
+    if (side === undefined) connection.guest = undefined
+    else connection.joinGuest(side)
+    connection.resumeClient(ClientPause.opening)
+    return this.#guestEvents(connection)
+  }
+
+  /** Resets a connection for good. */
+  kill(connection: Connection, ending: Ending): void {
+    connection.guest?.reset()
+    connection.guest = undefined
+    connection.client?.reset()
+    connection.client = undefined
+    this.#end(connection, ending)
+  }
+
+  /** Resets every connection that has a place in the log. */
+  killAll(ending: Ending): void {
+    for (const connection of [...this.connections.values()]) {
+      if (!this.isWaiting(connection)) this.kill(connection, ending)
+    }
+  }
+
+  /** True for one that came in during the failover and has no place in the log. */
+  isWaiting(connection: Connection): boolean {
+    return this.#waiting.includes(connection)
+  }
+
+  #end(connection: Connection, ending: Ending): void {
+    if (!this.connections.delete(connection.id)) return
+    this.#waiting = this.#waiting.filter(other => other !== connection)
+    if (connection.connected && !connection.settled && this.#writer.running) {
+      this.#lingering.set(connection.id, connection)
+    }
+    this.#port.report({ type: 'connection-end', connection, ending })
+  }
+}

@@ -1,0 +1,285 @@
+import {
+  checkpointId, lsn,
+  type CheckpointId, type Generation, type HostName, type Lsn, type Millis
+} from '../ids.ts'
+import type { AgentMessage, GatewayMessage } from '../message.ts'
+import type { DataPath } from './data-path.ts'
+import { HeldOutput } from './held-output.ts'
+import type { Host, Hosts } from './hosts.ts'
+import type { LogWriter } from './log-writer.ts'
+import type { FailoverSummary, GatewayPort, GatewayState } from './port.ts'
+import type { FailoverPhase } from './protection.ts'
+import { Replay } from './replay.ts'
+import type { GuestSettings } from './settings.ts'
+
+/** How much of the tail may be on its way at a time. */
+const tailWindowBytes = 4 << 20
+/** While fewer records than this wait to be replayed, more of the tail is asked for. */
+const tailLowRecords = 4096
+
+export interface FailoverContext {
+  readonly settings: GuestSettings
+  readonly port: GatewayPort
+  readonly writer: LogWriter
+  readonly dataPath: DataPath
+  readonly hosts: Hosts
+  send(host: HostName, message: GatewayMessage): void
+  /** The phase, or what it waits for, has changed. */
+  changed(): void
+  /** The new generation holds: every message carries it from now on. */
+  adopt(state: GatewayState): void
+  done(summary: FailoverSummary): void
+  /** It cannot be finished. */
+  lost(reason: string): void
+  diverged(reason: string): void
+}
+
+export interface FailoverStart {
+  readonly from: Host
+  readonly to: Host
+  readonly generation: Generation
+  readonly reason: string
+  /** Restore what there is, replay nothing, and reset every connection. */
+  readonly acceptLoss: boolean
+  /** An operator vouches that the primary's guest can do no more. */
+  readonly vouched: boolean
+  readonly now: Millis
+}
+
+/**
+ * One failover, from the decision to the first byte (design, "Failover, step by step"):
+ * fence → drain → commit → persist → restore → open-network → attach and replay.
+ */
+export class Failover {
+  readonly #context: FailoverContext
+  readonly #start: FailoverStart
+  #phase: FailoverPhase = 'fence'
+  #now: Millis
+  #phaseSince: Millis
+  #blocked: string | undefined
+  #fenceFailed = false
+  #held: HeldOutput | undefined
+  #replay: Replay | undefined
+  #checkpoint: CheckpointId = checkpointId(0)
+  #mark: Lsn = lsn(0)
+  #credit = 0
+  #ended = false
+
+  constructor(context: FailoverContext, start: FailoverStart) {
+    this.#context = context
+    this.#start = start
+    this.#now = start.now
+    this.#phaseSince = start.now
+  }
+
+  get phase(): FailoverPhase { return this.#phase }
+  get blocked(): string | undefined { return this.#blocked }
+  get reason(): string { return this.#start.reason }
+  get to(): Host { return this.#start.to }
+  get replay(): Replay | undefined { return this.#replay }
+
+  begin(): void {
+    const { dataPath, port } = this.#context
+    const { from, vouched } = this.#start
+    dataPath.freeze()
+    this.#enter('fence')
+    if (vouched) this.#drain()
+    else if (from.settings.fence) port.fence(from.name, fenced => this.#fenced(fenced))
+    else this.#awaitLease()
+  }
+
+  tick(now: Millis): void {
+    if (this.#ended) return
+    this.#now = now
+    this.#replay?.tick(now)
+    if (this.#ended) return
+    if (this.#phase === 'fence') {
+      if (this.#blocked !== undefined || this.#fenceFailed || !this.#start.from.settings.fence) this.#awaitLease()
+      return
+    }
+    const waits = this.#phase === 'commit' || this.#phase === 'restore' || this.#phase === 'open-network'
+    if (waits && now - this.#phaseSince > this.#context.settings.stepTimeoutMs) {
+      this.#lose(`${this.#start.to.name} did not finish the step "${this.#phase}" in time`)
+    }
+  }
+
+  /** An operator says that the old primary can do no more. */
+  vouch(): void {
+    if (this.#phase === 'fence' && !this.#ended) this.#drain()
+  }
+
+  // ---- fence
+
+  #fenced(fenced: boolean): void {
+    if (this.#ended || this.#phase !== 'fence') return
+    if (fenced) this.#drain()
+    else {
+      this.#fenceFailed = true
+      this.#awaitLease()
+    }
+  }
+
+  #awaitLease(): void {
+    if (this.#phase !== 'fence') return
+    const { from } = this.#start
+    if (this.#context.settings.leaseMs > 0 && this.#now > from.leaseUntil) return this.#drain()
+    const blocked = this.#context.settings.leaseMs > 0
+      ? `the lease of ${from.name} runs for ${Math.ceil(from.leaseUntil - this.#now)} ms more`
+      : `${this.#fenceFailed ? 'the fence command failed' : 'there is neither a fence command nor a lease'}; `
+        + `make sure that ${from.name} is off, then run: tailgate failover ${this.#context.settings.name}`
+    if (blocked === this.#blocked) return
+    this.#blocked = blocked
+    this.#context.changed()
+  }
+
+  // ---- drain, commit, persist
+
+  #drain(): void {
+    this.#enter('drain')
+    this.#context.port.cutPath(() => this.#drained())
+  }
+
+  #drained(): void {
+    if (this.#ended) return
+    const { dataPath, writer } = this.#context
+    writer.settleReads()
+    dataPath.abandonGuestSides()
+    this.#enter('commit')
+    writer.flush()
+    this.committed()
+  }
+
+  /** The backup acknowledged something. */
+  committed(): void {
+    if (this.#phase !== 'commit' || this.#ended) return
+    const { writer, dataPath } = this.#context
+    if (!this.#start.acceptLoss && writer.committed < writer.lastLsn) return
+    if (!this.#start.acceptLoss) dataPath.committed(writer.committed)
+    this.#persist()
+  }
+
+  #persist(): void {
+    this.#enter('persist')
+    const { to, generation: next } = this.#start
+    const state: GatewayState = { generation: next, active: to.name, started: true }
+    this.#context.port.persist(state, () => {
+      if (this.#ended) return
+      this.#context.adopt(state)
+      this.#enter('restore')
+      const { acceptLoss } = this.#start
+      this.#context.send(to.name, { type: 'promote', lastLsn: this.#context.writer.lastLsn, acceptLoss })
+    })
+  }
+
+  // ---- restore, open, replay
+
+  message(message: AgentMessage): void {
+    if (this.#ended) return
+    switch (message.type) {
+      case 'promoted': return this.#promoted(message)
+      case 'promote-failed': return this.#lose(`${this.#start.to.name} could not restore: ${message.reason}`)
+      case 'network-open': return this.#opened()
+      case 'tail': return this.#tail(message.records)
+      case 'tail-end': return this.#tailEnd()
+      default:
+    }
+  }
+
+  #promoted(message: AgentMessage & { readonly type: 'promoted' }): void {
+    if (this.#phase !== 'restore') return
+    this.#checkpoint = message.checkpoint
+    this.#mark = message.mark
+    this.#context.port.openPath(message.endpoints)
+    this.#enter('open-network')
+    this.#context.send(this.#start.to.name, { type: 'open-network' })
+  }
+
+  #opened(): void {
+    if (this.#phase !== 'open-network') return
+    const { dataPath, settings, port } = this.#context
+    this.#held = new HeldOutput(dataPath)
+    if (this.#start.acceptLoss) {
+      dataPath.killAll('lost')
+      this.#finish()
+      return
+    }
+    this.#enter('attach')
+    this.#replay = new Replay({
+      settings, port, dataPath, held: this.#held, now: this.#now,
+      done: () => this.#finish(), progress: () => this.#progressed(), diverged: reason => this.#context.diverged(reason)
+    })
+    this.#askForMore()
+  }
+
+  #tail(records: Uint8Array): void {
+    if (this.#replay === undefined) return
+    this.#credit -= records.length
+    this.#replay.feed(records)
+  }
+
+  #tailEnd(): void {
+    if (this.#replay === undefined) return
+    if (this.#phase === 'attach') this.#enter('replay')
+    this.#replay.tailEnd()
+  }
+
+  /** Something of the replay has moved: asks for more of the tail if little is left. */
+  #progressed(): void {
+    const replay = this.#replay
+    if (this.#ended || replay === undefined) return
+    if (this.#phase === 'attach' && replay.attached && replay.counts.records > 0) this.#enter('replay')
+    if (replay.queued < tailLowRecords) this.#askForMore()
+  }
+
+  #askForMore(): void {
+    const bytes = tailWindowBytes - this.#credit
+    if (bytes <= 0) return
+    this.#credit += bytes
+    this.#context.send(this.#start.to.name, { type: 'tail-credit', bytes })
+  }
+
+  #finish(): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#context.send(this.#start.to.name, { type: 'replayed' })
+    this.#context.done(this.#summary())
+  }
+
+  #summary(): FailoverSummary {
+    const counts = this.#replay?.counts
+    return {
+      reason: this.#start.reason, from: this.#start.from.name, to: this.#start.to.name,
+      generation: this.#start.generation, checkpoint: this.#checkpoint, mark: this.#mark,
+      tailRecords: counts?.records ?? 0, tailBytes: counts?.inputBytes ?? 0,
+      kept: counts?.kept ?? 0, reset: counts?.reset ?? 0, diverged: counts?.diverged ?? 0,
+      unverifiedBytes: counts?.unverifiedBytes ?? 0
+    }
+  }
+
+  /** The backup's link went down. */
+  linkDown(host: Host): void {
+    if (this.#ended || host !== this.#start.to) return
+    const promoted = this.#phase !== 'fence' && this.#phase !== 'drain' && this.#phase !== 'commit'
+    if (promoted) this.#lose(`the link to ${host.name} was lost during the step "${this.#phase}"`)
+  }
+
+  /** Ends without having succeeded. */
+  #lose(reason: string): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#context.lost(reason)
+  }
+
+  /** Given up from outside. */
+  abort(): void {
+    this.#ended = true
+  }
+
+  #enter(phase: FailoverPhase): void {
+    this.#phase = phase
+    this.#blocked = undefined
+    this.#phaseSince = this.#now
+    this.#context.port.report({ type: 'failover-phase', phase })
+    this.#context.changed()
+  }
+}

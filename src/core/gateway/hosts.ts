@@ -1,0 +1,94 @@
+import { millis, type Generation, type HostName, type Millis } from '../ids.ts'
+import type { AgentMessage, GuestCondition, LogPosition, Role } from '../message.ts'
+import type { GuestSettings, HostSettings } from './settings.ts'
+
+/** What the gateway knows of one host, and when it last heard of it. */
+export interface Host {
+  readonly name: HostName
+  readonly settings: HostSettings
+  linked: boolean
+  /** When a heartbeat or an answer last came; undefined before the first. */
+  heard: Millis | undefined
+  role: Role
+  condition: GuestCondition
+  /** The newest generation it has named. */
+  generation: Generation | undefined
+  log: LogPosition | undefined
+  /** Until then its guest's path may be open, by the newest heartbeat that was acknowledged. */
+  leaseUntil: Millis
+}
+
+type Heartbeat = AgentMessage & { readonly type: 'heartbeat' }
+
+/**
+ * Who is alive, and until when a host may act (design, rule 7).
+ *
+ * A gateway that was itself paused blames nobody: when its ticks show a gap, everybody gets a whole new
+ * window.
+ */
+export class Hosts {
+  readonly #settings: GuestSettings
+  readonly #hosts = new Map<HostName, Host>()
+  #lastTick: Millis | undefined
+
+  constructor(settings: GuestSettings) {
+    this.#settings = settings
+    for (const host of settings.hosts) {
+      this.#hosts.set(host.name, {
+        name: host.name, settings: host, linked: false, heard: undefined, role: 'idle', condition: 'absent',
+        generation: undefined, log: undefined, leaseUntil: millis(0)
+      })
+    }
+  }
+
+  get(name: HostName): Host | undefined {
+    return this.#hosts.get(name)
+  }
+
+  all(): Iterable<Host> {
+    return this.#hosts.values()
+  }
+
+  /** How long a host may be silent. */
+  get windowMs(): number {
+    return this.#settings.heartbeatMs * this.#settings.misses
+  }
+
+  /**
+   * Time passes. Returns how long the gateway itself must have been away, or 0: its ticks come at least once
+   * per
+   * heartbeat interval, so a gap of half a window is its own doing and not the others'.
+   */
+  tick(now: Millis): number {
+    const gap = this.#lastTick === undefined ? 0 : now - this.#lastTick
+    this.#lastTick = now
+    if (gap < Math.max(this.windowMs / 2, this.#settings.heartbeatMs * 2)) return 0
+    for (const host of this.#hosts.values()) if (host.heard !== undefined) host.heard = now
+    return gap
+  }
+
+  heartbeat(host: Host, message: Heartbeat, now: Millis): void {
+    host.heard = now
+    host.role = message.role
+    host.condition = message.condition
+    host.log = message.log
+  }
+
+  /**
+   * A heartbeat of the primary is being acknowledged: its lease runs on, at the latest until a lease from
+   * now.
+   */
+  grantLease(host: Host, now: Millis): void {
+    if (this.#settings.leaseMs > 0) host.leaseUntil = millis(now + this.#settings.leaseMs)
+  }
+
+  /** Why `host` is taken for dead, or undefined. A host that was never heard of is not. */
+  suspicion(host: Host, now: Millis): string | undefined {
+    if (host.condition === 'failed') return `the agent on ${host.name} says its guest failed`
+    if (host.heard === undefined) return undefined
+    const silentMs = now - host.heard
+    if (silentMs <= this.windowMs) return undefined
+    return `no heartbeat from ${host.name} for ${Math.round(silentMs)} ms`
+  }
+}
+

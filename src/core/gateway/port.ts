@@ -1,0 +1,92 @@
+import type { CheckpointId, ConnectionId, Generation, Hash, HistoryId, HostName, Lsn, OutputOffset } from '../ids.ts'
+import type { Envelope, GatewayMessage } from '../message.ts'
+import type { AttachAnswer, OpenedPath } from '../path.ts'
+import type { StreamEvents } from '../stream.ts'
+import type { Connection, Ending } from './connection.ts'
+import type { Protection } from './protection.ts'
+
+/** What the gateway keeps on disk of each guest: written before a promotion, read at a start. */
+export interface GatewayState {
+  readonly generation: Generation
+  readonly active: HostName
+  /** The guest has run: it is never started from nothing again. */
+  readonly started: boolean
+}
+
+export type OpenResult =
+  | { readonly ok: true, readonly path: OpenedPath }
+  /** `refused`: the guest itself said no. Otherwise it did not answer: its host may be dead. */
+  | { readonly ok: false, readonly refused: boolean, readonly reason: string }
+
+export type AttachResult =
+  | { readonly ok: true, readonly answer: AttachAnswer }
+  | { readonly ok: false, readonly reason: string }
+
+/** What happened, for logs, metrics, status and the checkers of the simulator. */
+export type GatewayReport =
+  | { readonly type: 'protection', readonly protection: Protection }
+  | { readonly type: 'connection-open', readonly connection: Connection }
+  | { readonly type: 'connection-end', readonly connection: Connection, readonly ending: Ending }
+  | { readonly type: 'history', readonly history: HistoryId, readonly backup: HostName }
+  | { readonly type: 'link-resumed', readonly host: HostName, readonly lsn: Lsn }
+  | { readonly type: 'mark', readonly checkpoint: CheckpointId, readonly lsn: Lsn }
+  | { readonly type: 'mark-refused', readonly checkpoint: CheckpointId, readonly reason: string }
+  | { readonly type: 'checkpoint-counted', readonly checkpoint: CheckpointId, readonly mark: Lsn, readonly bytes: number }
+  | { readonly type: 'checkpoint-failed', readonly checkpoint: CheckpointId, readonly reason: string }
+  | { readonly type: 'clock-jump', readonly ms: number }
+  | { readonly type: 'failover-phase', readonly phase: string }
+  | { readonly type: 'failover-done', readonly summary: FailoverSummary }
+  | { readonly type: 'diverged', readonly connection: ConnectionId, readonly alive: boolean, readonly reason: string }
+  | { readonly type: 'stale-message', readonly host: HostName, readonly generation: Generation }
+
+export interface FailoverSummary {
+  readonly reason: string
+  readonly from: HostName
+  readonly to: HostName
+  readonly generation: Generation
+  readonly checkpoint: CheckpointId
+  readonly mark: Lsn
+  readonly tailRecords: number
+  readonly tailBytes: number
+  /** Alive connections that went on, and those that were reset, for whatever reason. */
+  readonly kept: number
+  readonly reset: number
+  readonly diverged: number
+  /** Output that should have been compared and could not be. */
+  readonly unverifiedBytes: number
+}
+
+/**
+ * Everything the gateway's core wants done. Nothing here fails or answers at once, unless it says so: answers
+ * come
+ * as calls of the callbacks given, or as messages, in a later turn.
+ */
+export interface GatewayPort {
+  readonly hash: Hash
+  allocate(bytes: number): Uint8Array
+  /** A random id, never used before. Answers at once. */
+  newHistory(): HistoryId
+  send(host: HostName, envelope: Envelope, message: GatewayMessage): void
+  /** Calls {@link GuestGateway.flush} at the end of this turn. */
+  flushSoon(): void
+  /** From now on `open` and `attach` go to these endpoints; one per service. */
+  openPath(endpoints: readonly string[]): void
+  open(connection: ConnectionId, service: number, events: StreamEvents, done: (result: OpenResult) => void): void
+  attach(
+    connection: ConnectionId, service: number, path: Uint8Array, received: OutputOffset, events: StreamEvents,
+    done: (result: AttachResult) => void
+  ): void
+  /** Output up to here has been read. */
+  acknowledge(connection: ConnectionId, received: OutputOffset): void
+  /**
+   * Cuts the guest's path: what the kernel had already received for the guest-facing sides is still delivered
+   * to
+   * them, then `done` is called, and then nothing of the old guest arrives any more.
+   */
+  cutPath(done: () => void): void
+  /** Makes `state` durable; never calls back if that fails, but stops the process. */
+  persist(state: GatewayState, done: () => void): void
+  /** Runs the fence command of `host`: true when it succeeded, and the host can do no more. */
+  fence(host: HostName, done: (fenced: boolean) => void): void
+  report(report: GatewayReport): void
+}

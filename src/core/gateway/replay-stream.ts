@@ -1,0 +1,167 @@
+import {
+  inputOffset, outputOffset, type ConnectionId, type InputOffset, type OutputHash, type OutputOffset
+} from '../ids.ts'
+import type { Hash } from '../ids.ts'
+import { RecordKind, type DataRecord, type EndRecord } from '../record.ts'
+import type { StreamEvents, StreamSide } from '../stream.ts'
+import { Comparison } from './comparison.ts'
+import type { Connection } from './connection.ts'
+
+/** A place no stream reaches: a connection whose client is gone has nothing left to release. */
+export const nowhere = outputOffset(Number.MAX_SAFE_INTEGER)
+
+export type InputRecord = DataRecord | EndRecord
+
+/**
+ * One connection during replay: where its input stands in the restored guest, and what of its output has been
+ * made
+ * again. `alive` is the client's connection, if the client is still there; a connection that ended after the
+ * mark is
+ * replayed too, because what it did is part of the guest's state.
+ */
+export class ReplayStream implements StreamEvents {
+  readonly id: ConnectionId
+  readonly service: number
+  readonly alive: Connection | undefined
+  readonly #onProgress: () => void
+  readonly #hash: Hash
+  /**
+   * `gone`: finished inside the checkpoint, reset, diverged, or ambiguous: nothing is sent or awaited any
+   * more.
+   */
+  state: 'resolving' | 'joined' | 'gone' = 'resolving'
+  side: StreamSide | undefined
+  path: Uint8Array = new Uint8Array(0)
+  comparison: Comparison
+  /** Where the next input record of the tail begins. */
+  logged: InputOffset
+  /** What the guest has, or has been sent. */
+  sent: InputOffset = inputOffset(0)
+  /** Where the restored guest's input stood. */
+  restored: InputOffset = inputOffset(0)
+  /** What the client has been given: nothing beyond it needs to be made again. */
+  cap: OutputOffset = nowhere
+  /** The furthest place of output that the tail so far waits for. */
+  wanted: OutputOffset = outputOffset(0)
+  /** Inputs that wait for the place of their first output (see replay.ts). */
+  deferred: InputRecord[] = []
+  /** Something arrived since the last look. */
+  progressed = false
+  /** Once replay is over: where events go. */
+  #live: StreamEvents | undefined
+  #paused = false
+  readonly #pendingMax: number
+
+  constructor(
+    id: ConnectionId, service: number, alive: Connection | undefined, logged: InputOffset,
+    options: { readonly hash: Hash, readonly pendingMax: number, readonly onProgress: () => void }
+  ) {
+    this.id = id
+    this.service = service
+    this.alive = alive
+    this.logged = logged
+    this.#hash = options.hash
+    this.#pendingMax = options.pendingMax
+    this.#onProgress = options.onProgress
+    this.comparison = new Comparison(options.hash, outputOffset(0), undefined)
+  }
+
+  /** The guest's side is there: input goes on at `input`, output comes from `resumesAt`. */
+  join(side: StreamSide, input: InputOffset, resumesAt: OutputOffset, known: OutputHash | undefined): void {
+    this.side = side
+    this.sent = input
+    this.restored = input
+    this.comparison = new Comparison(this.#hash, resumesAt, known)
+    this.state = 'joined'
+    side.resume()
+  }
+
+  /** Sends an input record, or what of it the guest does not have yet. */
+  send(record: InputRecord): void {
+    const place = this.logged
+    const length = record.kind === RecordKind.data ? record.bytes.length : record.kind === RecordKind.end ? 1 : 0
+    this.logged = inputOffset(place + length)
+    if (this.state !== 'joined') return
+    if (record.kind === RecordKind.reset) return this.leave()
+    if (this.logged <= this.sent) return
+    if (record.kind === RecordKind.data) this.side?.write(record.bytes.subarray(Math.max(0, this.sent - place)))
+    else this.side?.end()
+    this.sent = this.logged
+  }
+
+  /** Resets the guest's side; nothing is awaited of it any more. */
+  leave(): void {
+    this.side?.reset()
+    this.forget()
+  }
+
+  /** Nothing is sent or awaited any more; the guest's side needs no word. */
+  forget(): void {
+    this.side = undefined
+    this.state = 'gone'
+    this.deferred = []
+  }
+
+  /** Places up to this one must be made again before what follows in the tail may be sent. */
+  target(place: OutputOffset): OutputOffset {
+    return outputOffset(Math.min(place, this.cap))
+  }
+
+  reached(place: OutputOffset): boolean {
+    return this.state === 'gone' || (this.state === 'joined' && this.comparison.regenerated >= this.target(place))
+  }
+
+  /** The tail, read ahead, says that the output had come to `place`. */
+  want(place: OutputOffset, hash: OutputHash | undefined): void {
+    if (place > this.wanted) this.wanted = this.target(place)
+    if (hash !== undefined && place <= this.cap) this.comparison.expect(place, hash)
+    this.#unpause()
+  }
+
+  /** Replay is over for this stream: its events go to the live connection from now on. */
+  handOver(live: StreamEvents): void {
+    this.#live = live
+    for (const bytes of this.comparison.takeRest()) live.data(bytes)
+    if (this.comparison.end === 'ended') live.end()
+    if (this.comparison.end === 'reset') live.reset()
+    this.#unpause()
+  }
+
+  data(bytes: Uint8Array): void {
+    if (this.#live !== undefined) return this.#live.data(bytes)
+    this.progressed = true
+    this.comparison.push(new Uint8Array(bytes))
+    const { pendingBytes, regenerated } = this.comparison
+    if (pendingBytes > this.#pendingMax && regenerated >= this.wanted && !this.#paused) {
+      this.#paused = true
+      this.side?.pause()
+    }
+    this.#onProgress()
+  }
+
+  end(): void {
+    if (this.#live !== undefined) return this.#live.end()
+    this.progressed = true
+    this.comparison.finish('ended')
+    this.#onProgress()
+  }
+
+  reset(): void {
+    if (this.#live !== undefined) return this.#live.reset()
+    this.progressed = true
+    this.comparison.finish('reset')
+    this.side = undefined
+    this.#onProgress()
+  }
+
+  drain(): void {
+    this.#live?.drain()
+  }
+
+  #unpause(): void {
+    if (!this.#paused) return
+    if (this.#live === undefined && this.comparison.regenerated >= this.wanted) return
+    this.#paused = false
+    this.side?.resume()
+  }
+}

@@ -1,0 +1,445 @@
+import { invariant } from '../../base/invariant.ts'
+import {
+  inputOffset, outputOffset, type ConnectionId, type Millis, type OutputOffset
+} from '../ids.ts'
+import type { AttachAnswer } from '../path.ts'
+import { RecordCursor } from '../record-codec.ts'
+import { RecordKind, type AdoptRecord, type LogRecord, type ReadRecord } from '../record.ts'
+import type { Ending, Connection } from './connection.ts'
+import type { DataPath } from './data-path.ts'
+import type { HeldOutput } from './held-output.ts'
+import type { AttachResult, GatewayPort, OpenResult } from './port.ts'
+import { nowhere, ReplayStream, type InputRecord } from './replay-stream.ts'
+import type { GuestSettings } from './settings.ts'
+
+/** How many records are read ahead to find an input's first output. */
+const windowRecords = 4096
+/** Connections asked about at the same time. */
+const attachingMax = 256
+
+interface Queued {
+  readonly record: LogRecord
+  /** Of an input: its first output has been seen in the tail, and it waits for its turn there. */
+  deferred: boolean
+}
+
+export interface ReplayCounts {
+  records: number
+  inputBytes: number
+  kept: number
+  reset: number
+  diverged: number
+  unverifiedBytes: number
+}
+
+export interface ReplayOptions {
+  readonly settings: GuestSettings
+  readonly port: GatewayPort
+  readonly dataPath: DataPath
+  readonly held: HeldOutput
+  readonly now: Millis
+  /** Records were passed, or may be wanted. */
+  readonly progress: () => void
+  /** Everything is replayed and every connection resolved. */
+  readonly done: () => void
+  /** A connection diverged or was ambiguous. */
+  readonly diverged: (reason: string) => void
+}
+
+/**
+ * Replays the tail into a restored guest (design, "Failover, step by step", 4 to 6).
+ *
+ * Records are taken in lsn order and causally: a READ record is passed only when the output it names has been
+ * made
+ * again, so no input is sent before the outputs that had been received before it. Inputs that overlapped have
+ * no
+ * recorded order; with `replay.order: output` the last input before an output waits for the place of that
+ * output,
+ * so that such inputs are sent one at a time, in the order in which their first output had been received:
+ *
+ *   tail      D(a) D(b) R(b) R(a) D(a) …
+ *   sent      D(b), await R(b), D(a), await R(a), D(a) …
+ */
+export class Replay {
+  readonly #options: ReplayOptions
+  readonly #streams = new Map<ConnectionId, ReplayStream>()
+  readonly #cursor = new RecordCursor()
+  /** The newest queued input of each stream whose first output has not been seen. */
+  readonly #undecided = new Map<ConnectionId, Queued>()
+  /** READ records that were read ahead of their stream's joining. */
+  readonly #foreseen = new Map<ConnectionId, ReadRecord[]>()
+  readonly #counts: ReplayCounts = {
+    records: 0, inputBytes: 0, kept: 0, reset: 0, diverged: 0, unverifiedBytes: 0
+  }
+  #queue: Queued[] = []
+  #head = 0
+  #attaching = 0
+  #tailEnded = false
+  #finished = false
+  #advancing = false
+  #again = false
+  #blocked: ReplayStream | undefined
+  #blockedSince: Millis
+
+  constructor(options: ReplayOptions) {
+    this.#options = options
+    this.#blockedSince = options.now
+  }
+
+  get counts(): Readonly<ReplayCounts> { return this.#counts }
+  /** Records read and not yet passed; the caller gives credit for more while it is small. */
+  get queued(): number { return this.#queue.length - this.#head }
+  get finished(): boolean { return this.#finished }
+  /** Whether every connection of the base has been asked about. */
+  get attached(): boolean { return this.#attaching === 0 }
+
+  /** Takes a piece of the tail. */
+  feed(records: Uint8Array): void {
+    this.#cursor.reset(records)
+    while (this.#cursor.next()) this.#enqueue(this.#cursor.record())
+    this.#advance()
+  }
+
+  tailEnd(): void {
+    this.#tailEnded = true
+    this.#advance()
+  }
+
+  /** Time passes: a connection that makes no progress for too long diverges. */
+  tick(now: Millis): void {
+    const blocked = this.#blocked
+    if (blocked === undefined || blocked.progressed) {
+      if (blocked !== undefined) blocked.progressed = false
+      this.#blockedSince = now
+      return
+    }
+    if (now - this.#blockedSince < this.#options.settings.replayTimeoutMs) return
+    this.#blockedSince = now
+    this.#diverge(blocked, 'it did not make again what it had said')
+    this.#advance()
+  }
+
+  // ---- reading ahead
+
+  #enqueue(record: LogRecord): void {
+    const queued: Queued = { record, deferred: false }
+    this.#queue.push(queued)
+    this.#counts.records++
+    if (record.kind === RecordKind.data) {
+      this.#counts.inputBytes += record.bytes.length
+      this.#undecided.set(record.connection, queued)
+    } else if (record.kind === RecordKind.read || record.kind === RecordKind.guestEnd) {
+      this.#decide(record.connection)
+    }
+    if (record.kind === RecordKind.read) this.#foresee(record)
+  }
+
+  #foresee(record: ReadRecord): void {
+    const stream = this.#streams.get(record.connection)
+    if (stream?.state === 'joined') {
+      stream.want(record.output, record.hash)
+      return
+    }
+    if (stream?.state === 'gone') return
+    const foreseen = this.#foreseen.get(record.connection)
+    if (foreseen === undefined) this.#foreseen.set(record.connection, [record])
+    else foreseen.push(record)
+  }
+
+  #decide(connection: ConnectionId): void {
+    const input = this.#undecided.get(connection)
+    if (input === undefined) return
+    input.deferred = true
+    this.#undecided.delete(connection)
+  }
+
+  // ---- passing records
+
+  /** Passes records until one has to wait. What arrives meanwhile makes it look once more. */
+  #advance(): void {
+    this.#again = true
+    if (this.#advancing) return
+    this.#advancing = true
+    while (this.#again && !this.#finished) {
+      this.#again = false
+      this.#passAll()
+    }
+    this.#advancing = false
+    if (!this.#finished) this.#options.progress()
+  }
+
+  #passAll(): void {
+    this.#blocked = undefined
+    let next = this.#queue[this.#head]
+    while (next !== undefined && this.#pass(next)) {
+      this.#head++
+      if (this.#head > 1024 && this.#head * 2 > this.#queue.length) {
+        this.#queue = this.#queue.slice(this.#head)
+        this.#head = 0
+      }
+      next = this.#queue[this.#head]
+    }
+    if (next === undefined && this.#tailEnded) this.#settle()
+  }
+
+  /** True when the record is done with. */
+  #pass(queued: Queued): boolean {
+    const { record } = queued
+    switch (record.kind) {
+      case RecordKind.adopt: return this.#passAdopt(record)
+      case RecordKind.floor: case RecordKind.mark: return true
+      case RecordKind.open: {
+        if (!this.#allAttached()) return false
+        this.#openAnew(this.#newStream(record.connection, record.service, 0))
+        return true
+      }
+      case RecordKind.connected: return this.#allAttached() && this.#isResolved(record.connection)
+      case RecordKind.data: case RecordKind.end: case RecordKind.reset:
+        return this.#allAttached() && this.#passInput(queued, record)
+      case RecordKind.read: return this.#passOutput(record.connection, record.output)
+      case RecordKind.guestEnd: return this.#passOutput(record.connection, outputOffset(record.output + 1))
+      case RecordKind.guestReset: return this.#passGuestReset(record.connection)
+    }
+  }
+
+  #allAttached(): boolean {
+    return this.#attaching === 0
+  }
+
+  #stream(connection: ConnectionId): ReplayStream {
+    const stream = this.#streams.get(connection)
+    invariant(stream !== undefined, 'a record of the tail belongs to a connection that came before it', { connection })
+    return stream
+  }
+
+  #isResolved(connection: ConnectionId): boolean {
+    const stream = this.#stream(connection)
+    if (stream.state === 'resolving') this.#blocked = stream
+    return stream.state !== 'resolving'
+  }
+
+  #passInput(queued: Queued, record: InputRecord): boolean {
+    if (!this.#isResolved(record.connection)) return false
+    const stream = this.#stream(record.connection)
+    if (this.#options.settings.replayOrder === 'output') {
+      if (this.#undecided.get(record.connection) === queued) {
+        if (!this.#tailEnded && this.queued < windowRecords) return false
+        this.#undecided.delete(record.connection)
+      }
+      if (queued.deferred || stream.deferred.length > 0) {
+        stream.deferred.push(record)
+        return true
+      }
+    }
+    stream.send(record)
+    return true
+  }
+
+  #sendDeferred(stream: ReplayStream): void {
+    const deferred = stream.deferred
+    stream.deferred = []
+    for (const record of deferred) stream.send(record)
+  }
+
+  #passOutput(connection: ConnectionId, place: OutputOffset): boolean {
+    if (!this.#isResolved(connection)) return false
+    const stream = this.#stream(connection)
+    this.#sendDeferred(stream)
+    if (stream.reached(place)) return this.#compared(stream)
+    if (stream.comparison.end !== 'open') {
+      this.#diverge(stream, 'it ended before it had made again what it had said')
+      return true
+    }
+    this.#blocked = stream
+    return false
+  }
+
+  #compared(stream: ReplayStream): boolean {
+    if (stream.comparison.differs) this.#diverge(stream, 'it said something else than before')
+    return true
+  }
+
+  #passGuestReset(connection: ConnectionId): boolean {
+    if (!this.#isResolved(connection)) return false
+    const stream = this.#stream(connection)
+    this.#sendDeferred(stream)
+    if (stream.alive !== undefined || stream.state === 'gone') return true
+    if (stream.comparison.end !== 'open') {
+      stream.leave()
+      return true
+    }
+    this.#blocked = stream
+    return false
+  }
+
+  // ---- resolving connections
+
+  #newStream(id: ConnectionId, service: number, logged: number): ReplayStream {
+    const { settings, port, dataPath } = this.#options
+    const alive = dataPath.connections.get(id)
+    const stream = new ReplayStream(id, service, alive, inputOffset(logged), {
+      hash: port.hash, pendingMax: settings.connectionBytes, onProgress: () => this.#advance()
+    })
+    stream.cap = alive === undefined ? nowhere : alive.released
+    this.#streams.set(id, stream)
+    return stream
+  }
+
+  #passAdopt(record: AdoptRecord): boolean {
+    if (this.#attaching >= attachingMax) return false
+    const stream = this.#newStream(record.connection, record.service, record.input)
+    const received = stream.alive?.outputReceived ?? nowhere
+    this.#attaching++
+    this.#options.port.attach(record.connection, record.service, record.path, received, stream, result => {
+      this.#attaching--
+      if (this.#finished) return
+      this.#resolve(stream, record, result)
+      this.#advance()
+    })
+    return true
+  }
+
+  /** The three answers to a probe (design, "Marks"). */
+  #resolve(stream: ReplayStream, record: AdoptRecord, result: AttachResult): void {
+    if (!result.ok) this.#drop(stream, 'ambiguous', `the restored guest could not be asked: ${result.reason}`)
+    else if (result.answer.known) this.#join(stream, record, result.answer)
+    else if (record.connected) this.#finishedInside(stream)
+    else this.#openAnew(stream)
+  }
+
+  #join(stream: ReplayStream, record: AdoptRecord, answer: AttachAnswer & { known: true }): void {
+    if (answer.input < record.input) {
+      answer.side.reset()
+      this.#drop(stream, 'ambiguous', 'its input in the restored guest ends before the log begins')
+      return
+    }
+    const { alive } = stream
+    stream.path = record.path
+    if (alive === undefined) {
+      stream.join(answer.side, answer.input, answer.resumesAt, this.#knownAt(record, answer.resumesAt))
+    } else {
+      this.#options.held.deliver(alive, answer.output)
+      stream.cap = alive.released
+      const known = alive.released === answer.resumesAt ? alive.releasedHash : this.#knownAt(record, answer.resumesAt)
+      stream.join(answer.side, answer.input, answer.resumesAt, known)
+    }
+    this.#wantForeseen(stream)
+  }
+
+  #knownAt(record: AdoptRecord, place: OutputOffset): AdoptRecord['hash'] | undefined {
+    return record.output === place ? record.hash : undefined
+  }
+
+  /** What the tail, as far as it has been read, awaits of a stream that has just been joined. */
+  #wantForeseen(stream: ReplayStream): void {
+    for (const record of this.#foreseen.get(stream.id) ?? []) stream.want(record.output, record.hash)
+    this.#foreseen.delete(stream.id)
+  }
+
+  /** It had finished before the guest stood still: everything the guest said in it has been received. */
+  #finishedInside(stream: ReplayStream): void {
+    stream.forget()
+    if (stream.alive !== undefined) this.#deliverFinished(stream.alive)
+  }
+
+  #deliverFinished(connection: Connection): void {
+    this.#options.held.deliver(connection, nowhere)
+    if (!this.#options.dataPath.connections.has(connection.id)) return
+    this.#counts.reset++
+    this.#options.dataPath.kill(connection, 'guest-reset')
+  }
+
+  #openAnew(stream: ReplayStream): void {
+    const { port } = this.#options
+    port.open(stream.id, stream.service, stream, result => {
+      if (this.#finished) return
+      this.#opened(stream, result)
+      this.#advance()
+    })
+  }
+
+  #opened(stream: ReplayStream, result: OpenResult): void {
+    if (!result.ok) {
+      this.#diverge(stream, `the guest did not take it again: ${result.reason}`)
+      return
+    }
+    if (stream.alive !== undefined) this.#options.held.drop(stream.alive)
+    stream.path = result.path.path
+    stream.join(result.path.side, inputOffset(0), outputOffset(0), undefined)
+    this.#wantForeseen(stream)
+  }
+
+  // ---- ends
+
+  #diverge(stream: ReplayStream, reason: string): void {
+    this.#drop(stream, 'diverged', reason)
+  }
+
+  #drop(stream: ReplayStream, ending: Ending, reason: string): void {
+    const { dataPath, port } = this.#options
+    const { alive, id } = stream
+    stream.leave()
+    this.#counts.diverged++
+    port.report({ type: 'diverged', connection: id, alive: alive !== undefined, reason })
+    if (alive !== undefined && dataPath.connections.has(id)) {
+      this.#counts.reset++
+      dataPath.kill(alive, ending)
+    }
+    this.#options.diverged(reason)
+  }
+
+  /**
+   * The tail is sent: waits until every client's connection stands where its client left it, then goes live.
+   */
+  #settle(): void {
+    for (const stream of this.#streams.values()) this.#sendDeferred(stream)
+    for (const stream of this.#streams.values()) {
+      if (!this.#isSettled(stream)) {
+        this.#blocked = stream
+        return
+      }
+    }
+    this.#finished = true
+    for (const stream of this.#streams.values()) {
+      this.#counts.unverifiedBytes += stream.comparison.unverifiedBytes
+      if (stream.state !== 'joined') continue
+      if (stream.alive === undefined) stream.leave()
+      else this.#goLive(stream, stream.alive)
+    }
+    this.#settleOthers()
+    this.#options.done()
+  }
+
+  #isSettled(stream: ReplayStream): boolean {
+    if (stream.state === 'gone') return true
+    if (stream.state === 'resolving') return false
+    const { alive } = stream
+    if (alive === undefined) return true
+    const bytes = outputOffset(alive.endReleased ? alive.released - 1 : alive.released)
+    stream.want(bytes, alive.releasedHash)
+    if (!stream.reached(alive.released)) return this.#endedEarly(stream)
+    this.#compared(stream)
+    return true
+  }
+
+  #endedEarly(stream: ReplayStream): boolean {
+    if (stream.comparison.end === 'open') return false
+    this.#diverge(stream, 'it ended before it had made again what it had said')
+    return true
+  }
+
+  #goLive(stream: ReplayStream, connection: Connection): void {
+    if (stream.side === undefined && stream.comparison.end !== 'reset') return
+    this.#counts.kept++
+    stream.handOver(this.#options.dataPath.rejoin(connection, stream.side, stream.path, stream.restored))
+  }
+
+  /** Clients whose connection has no place in the tail: the guest had finished with it before the mark. */
+  #settleOthers(): void {
+    const { dataPath } = this.#options
+    for (const connection of [...dataPath.connections.values()]) {
+      if (this.#streams.has(connection.id) || dataPath.isWaiting(connection)) continue
+      this.#deliverFinished(connection)
+    }
+  }
+}
