@@ -61,14 +61,14 @@ export function keysOf(kind: ConfigKind): readonly KeyDescription[] {
   return (kind === 'gateway' ? gatewaySchema : agentSchema).keys('')
 }
 
-/** Reads and checks a gateway file. Throws E_CONFIG with every problem as `file:line:column: message`. */
+/** Reads and checks a gateway file. Throws as {@link loadConfig}. */
 export function loadGatewayConfig(file: string, options: LoadOptions = {}): GatewayConfig {
   const config = loadConfig(file, { ...options, kind: 'gateway' })
   if (config.kind !== 'gateway') throw wrongKind(file, config.kind)
   return config
 }
 
-/** Reads and checks an agent file. Throws E_CONFIG with every problem as `file:line:column: message`. */
+/** Reads and checks an agent file. Throws as {@link loadConfig}. */
 export function loadAgentConfig(file: string, options: LoadOptions = {}): AgentConfig {
   const config = loadConfig(file, { ...options, kind: 'agent' })
   if (config.kind !== 'agent') throw wrongKind(file, config.kind)
@@ -82,7 +82,9 @@ export function loadAgentConfig(file: string, options: LoadOptions = {}): AgentC
 export function loadConfig(file: string, options: LoadOptions = {}): Config {
   const loaded = readConfig(file, options)
   if (loaded.ok) return loaded.config
-  throw new TailgateError('E_CONFIG', problemLines(file, loaded.problems).join('\n'))
+  const problems = problemLines(file, loaded.problems)
+  const count = problems.length === 1 ? 'an error' : `${problems.length} errors`
+  throw new TailgateError('E_CONFIG', `${file} has ${count}`, { context: { problems } })
 }
 
 export function problemLines(file: string, problems: readonly Problem[]): readonly string[] {
