@@ -1,5 +1,6 @@
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
+import { networkInterfaces } from 'node:os'
 
 /** An address and a port as one text: `10.0.0.1:80`, `[fe80::1]:80`. IPv4 in IPv6 clothes loses them. */
 export function addressText(address: string, port: number): string {
@@ -28,4 +29,14 @@ export async function resolveHost(
 ): Promise<{ readonly address: string, readonly family: number }> {
   const family = isIP(host)
   return family !== 0 ? { address: host, family } : lookup(host)
+}
+
+/**
+ * The address to listen on for `host`, which is '' for every interface: both families where this machine
+ * has IPv6, else IPv4 only.
+ */
+export function anyHost(host: string): string {
+  if (host !== '') return host
+  const addresses = Object.values(networkInterfaces()).flat()
+  return addresses.some((entry) => entry?.family === 'IPv6') ? '::' : '0.0.0.0'
 }

@@ -19,6 +19,14 @@ function viewOf(bytes: number): Uint8Array {
   return keptViews[bytes] ??= readBuffer.subarray(0, bytes)
 }
 
+/**
+ * The side whose read, the last of all, did not fill the buffer. libuv tells an end of file right after
+ * such a read when the kernel reports the connection as hung up, which a reset does too: the reset would
+ * pass for an end, and cut-off output for whole output. So an end that comes right there is not believed
+ * before a read has said it.
+ */
+let lastPartialRead: HandleSide | undefined
+
 const nobody: StreamEvents = {
   data() { throw new TypeError('a side was resumed before it was attached to') },
   end() { /* Only a resumed side tells its end. */ },
@@ -117,6 +125,10 @@ export class HandleSide implements SocketSide, TcpOwner, Flushable {
     return this.#bytesRead
   }
 
+  get closed(): boolean {
+    return this.#gone
+  }
+
   get backlog(): number {
     return this.#writing ? this.#gathered + this.#handle.writeQueueSize : this.#gathered
   }
@@ -178,6 +190,7 @@ export class HandleSide implements SocketSide, TcpOwner, Flushable {
       return
     }
     this.#bytesRead += bytesOrError
+    lastPartialRead = bytesOrError < readBufferBytes ? this : undefined
     enterTurn()
     try {
       this.#events.data(viewOf(bytesOrError))
@@ -265,6 +278,9 @@ export class HandleSide implements SocketSide, TcpOwner, Flushable {
   }
 
   #readFailed(error: number): void {
+    const guessed = lastPartialRead === this && error === this.#share.binding.endOfFile
+    lastPartialRead = undefined
+    if (guessed && this.#handle.readStart() === 0) return
     this.#readEnded = true
     this.#reading = false
     if (error !== this.#share.binding.endOfFile || this.#writeBroke) {

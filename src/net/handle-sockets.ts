@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import { getSystemErrorName } from 'node:util'
-import { addressText, resolveHost } from './address.ts'
+import { addressText, anyHost, resolveHost } from './address.ts'
 import { DescriptorRoom } from './descriptor-room.ts'
 import { HandleShare, HandleSide } from './handle-side.ts'
 import { acceptPaused, backlogDefault, relistenMs, roomFull } from './listening.ts'
@@ -26,7 +26,7 @@ export class HandleSockets implements Sockets {
   }
 
   async listen(options: ListenOptions): Promise<Listener> {
-    const { address } = await resolveHost(options.host).catch((error: unknown) => {
+    const { address } = await resolveHost(anyHost(options.host)).catch((error: unknown) => {
       throw listenError(addressText(options.host, options.port), systemCode(error), error)
     })
     const listener = new HandleListener(options, address, this.#share)

@@ -21,7 +21,11 @@ export function staticRead(sideOf: () => NetSide | undefined): {
   }
 }
 
-/** A side over net.Socket: the one that works on every Node version, at the price of its streams. */
+/**
+ * A side over net.Socket: the one that works on every Node version, at the price of its streams. A reset
+ * that finds data unread before it may be told as `end`: libuv takes one for the other there, and
+ * net.Socket believes it.
+ */
 export class NetSide implements SocketSide {
   readonly local: string
   readonly remote: string
@@ -54,6 +58,10 @@ export class NetSide implements SocketSide {
 
   get bytesRead(): number {
     return this.#bytesRead
+  }
+
+  get closed(): boolean {
+    return this.#silent || this.#socket.destroyed
   }
 
   get backlog(): number {

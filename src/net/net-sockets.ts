@@ -1,6 +1,6 @@
 import { createServer, isIP, Socket, type AddressInfo, type Server } from 'node:net'
 import type { TailgateError } from '../base/errors.ts'
-import { addressText, resolveHost } from './address.ts'
+import { addressText, anyHost, resolveHost } from './address.ts'
 import { DescriptorRoom } from './descriptor-room.ts'
 import { acceptPaused, backlogDefault, relistenMs, roomFull } from './listening.ts'
 import { NetSide, staticRead } from './net-side.ts'
@@ -24,7 +24,7 @@ export class NetSockets implements Sockets {
 
   async listen(options: ListenOptions): Promise<Listener> {
     const where = addressText(options.host, options.port)
-    const { address } = await resolveHost(options.host).catch((error: unknown) => {
+    const { address } = await resolveHost(anyHost(options.host)).catch((error: unknown) => {
       throw listenError(where, systemCode(error), error)
     })
     const listener = new NetListener(options, address, this.#room)

@@ -34,12 +34,14 @@ export interface SocketSide extends StreamSide {
   readonly remote: string
   /** Bytes delivered so far. */
   readonly bytesRead: number
+  /** It is over: nothing is told any more, and the descriptor is closed or about to be. */
+  readonly closed: boolean
   /** Says who is told. Once, before the side is resumed or written to. */
   attach(events: StreamEvents): void
 }
 
 export interface ListenOptions {
-  /** An address or a name; `0.0.0.0` for every IPv4 one, `::` for every one of both families. */
+  /** An address or a name; `0.0.0.0` for every IPv4 one; `::` or '' for every one of both families. */
   readonly host: string
   /** 0 lets the kernel choose. */
   readonly port: number
