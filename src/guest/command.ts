@@ -1,0 +1,54 @@
+import type { Application } from './application.ts'
+import { notAnInteger, ReplyError } from './reply-error.ts'
+import type { Session } from './session.ts'
+
+/** What a command does: it writes its whole reply to `session.out`, or throws a ReplyError. */
+export type Run = (app: Application, session: Session, args: readonly string[]) => void
+
+export interface Command {
+  readonly name: string
+  /** Words including the name; negative: at least so many. */
+  readonly arity: number
+  readonly run: Run
+  /** Runs at once between MULTI and EXEC. */
+  readonly immediate: boolean
+  /** Allowed to a RESP2 client that has subscriptions. */
+  readonly whileSubscribed: boolean
+}
+
+export function command(
+  name: string, arity: number, run: Run, flags: { immediate?: boolean, whileSubscribed?: boolean } = {}
+): Command {
+  return { name, arity, run, immediate: flags.immediate ?? false, whileSubscribed: flags.whileSubscribed ?? false }
+}
+
+/** An argument whose presence the arity has guaranteed. */
+export function argument(args: readonly string[], index: number): string {
+  return args[index] ?? ''
+}
+
+export const integerMin = -(2n ** 63n)
+export const integerMax = 2n ** 63n - 1n
+const integerForm = /^(?:0|-?[1-9][0-9]{0,18})$/
+
+/** A 64-bit integer in the one form that Redis takes: no spaces, no plus, no leading zeros. */
+export function bigIntegerOf(text: string): bigint | undefined {
+  if (!integerForm.test(text)) return undefined
+  const value = BigInt(text)
+  return value < integerMin || value > integerMax ? undefined : value
+}
+
+/** The same as a number, which is exact up to 2^53. Throws notAnInteger. */
+export function integerOf(text: string, error: () => ReplyError = notAnInteger): number {
+  if (text.length < 16 && integerForm.test(text)) return Number(text)
+  const value = bigIntegerOf(text)
+  if (value === undefined) throw error()
+  return Number(value)
+}
+
+/** A range of indexes, negative ones from the end, as a half-open one inside `length`. */
+export function rangeOf(first: number, last: number, length: number): { from: number, to: number } {
+  const from = Math.max(0, first < 0 ? length + first : first)
+  const to = Math.min(length, (last < 0 ? length + last : last) + 1)
+  return { from, to: Math.max(from, to) }
+}

@@ -1,0 +1,21 @@
+import type { Command } from '../command.ts'
+import { connectionCommands } from './connection.ts'
+import { hashCommands } from './hashes.ts'
+import { keyCommands } from './keys.ts'
+import { listCommands } from './lists.ts'
+import { pubsubCommands } from './pubsub.ts'
+import { serverCommands } from './server.ts'
+import { setCommands } from './sets.ts'
+import { stringCommands } from './strings.ts'
+import { transactionCommands } from './transactions.ts'
+
+/** Every command once. */
+export const commands: readonly Command[] = [
+  ...connectionCommands, ...hashCommands, ...keyCommands, ...listCommands, ...pubsubCommands, ...serverCommands,
+  ...setCommands, ...stringCommands, ...transactionCommands
+]
+
+/** Them by its name in capitals, and in small letters so that both spellings are found at once. */
+export const commandTable: ReadonlyMap<string, Command> = new Map(
+  commands.flatMap((command): [string, Command][] => [[command.name.toUpperCase(), command], [command.name, command]])
+)
