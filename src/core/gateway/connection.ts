@@ -1,6 +1,6 @@
 import {
-  inputOffset, outputHash, outputOffset,
-  type ConnectionId, type InputOffset, type OutputHash, type OutputOffset
+  inputOffset, noLsn, outputHash, outputOffset,
+  type ConnectionId, type InputOffset, type Lsn, type OutputHash, type OutputOffset
 } from '../ids.ts'
 import type { StreamSide } from '../stream.ts'
 import type { ReadNote } from './log-writer.ts'
@@ -49,9 +49,13 @@ export class Connection implements ReadNote {
   /** The guest took it: CONNECTED is logged. */
   connected = false
   path: Uint8Array = new Uint8Array(0)
+  /** The lsn of its OPEN record; 0 while it waits for one. */
+  openedLsn: Lsn = noLsn
 
   inputLogged: InputOffset = inputOffset(0)
   inputEnded = false
+  /** Who ended first, where both did so in order. */
+  clientEndedFirst = false
   /** The client ended its input at a time when that could not be passed on. */
   endPending = false
   /** How often the guest was dialed without an answer. */

@@ -87,7 +87,7 @@ export class DataPath {
 
   #open(connection: Connection): void {
     const { id, service, clientAddress: client } = connection
-    this.#writer.append({ kind: RecordKind.open, connection: id, service, client })
+    connection.openedLsn = this.#writer.append({ kind: RecordKind.open, connection: id, service, client })
     this.#dial(connection)
   }
 
@@ -112,6 +112,7 @@ export class DataPath {
   connect(connection: Connection, side: StreamSide, path: Uint8Array): void {
     connection.connected = true
     connection.path = path
+    this.#port.report({ type: 'connection-connected', connection })
     this.#writer.append({ kind: RecordKind.connected, connection: connection.id, path })
     connection.joinGuest(side)
     connection.resumeClient(ClientPause.opening)
@@ -164,6 +165,7 @@ export class DataPath {
       return
     }
     connection.inputEnded = true
+    connection.clientEndedFirst = connection.outputEnd === 'open'
     if (connection.outputEnd !== 'reset') {
       connection.inputLogged = inputOffset(connection.inputLogged + 1)
       this.#writer.append({ kind: RecordKind.end, connection: connection.id })
@@ -257,6 +259,7 @@ export class DataPath {
     if (client === undefined) return
     if (held.bytes !== undefined) {
       client.write(held.bytes)
+      if (connection.released === 0) this.#port.report({ type: 'connection-answered', connection })
       connection.released = outputOffset(connection.released + held.bytes.length)
       connection.releasedHash = held.hash
     } else if (held.sign === 'end') {

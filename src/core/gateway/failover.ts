@@ -75,6 +75,7 @@ export class Failover {
   get phase(): FailoverPhase { return this.#phase }
   get blocked(): string | undefined { return this.#blocked }
   get reason(): string { return this.#start.reason }
+  get acceptLoss(): boolean { return this.#start.acceptLoss }
   get to(): Host { return this.#start.to }
   get replay(): Replay | undefined { return this.#replay }
 

@@ -26,6 +26,10 @@ export type AttachResult =
 export type GatewayReport =
   | { readonly type: 'protection', readonly protection: Protection }
   | { readonly type: 'connection-open', readonly connection: Connection }
+  /** The guest took it. */
+  | { readonly type: 'connection-connected', readonly connection: Connection }
+  /** The first of its output is released. */
+  | { readonly type: 'connection-answered', readonly connection: Connection }
   | { readonly type: 'connection-end', readonly connection: Connection, readonly ending: Ending }
   | { readonly type: 'history', readonly history: HistoryId, readonly backup: HostName }
   | { readonly type: 'link-resumed', readonly host: HostName, readonly lsn: Lsn }

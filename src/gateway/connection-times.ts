@@ -1,0 +1,42 @@
+import type { Connection } from '../core/gateway/connection.ts'
+
+/** What the core, which has no clock, does not know of a connection. Milliseconds of the monotonic clock. */
+export interface ConnectionTimes {
+  readonly acceptedAt: number
+  readonly firstGeneration: number
+  connectedAt: number | undefined
+  firstByteAt: number | undefined
+  /** It was there when a failover began. */
+  replayed: boolean
+}
+
+/** Times of the connections that are there. */
+export class ConnectionClock {
+  readonly #times = new Map<Connection, ConnectionTimes>()
+
+  opened(connection: Connection, now: number, generation: number): void {
+    this.#times.set(connection, {
+      acceptedAt: now, firstGeneration: generation, connectedAt: undefined, firstByteAt: undefined, replayed: false
+    })
+  }
+
+  connected(connection: Connection, now: number): void {
+    const times = this.#times.get(connection)
+    if (times !== undefined) times.connectedAt ??= now
+  }
+
+  answered(connection: Connection, now: number): void {
+    const times = this.#times.get(connection)
+    if (times !== undefined) times.firstByteAt ??= now
+  }
+
+  failingOver(): void {
+    for (const times of this.#times.values()) times.replayed = true
+  }
+
+  ended(connection: Connection): ConnectionTimes | undefined {
+    const times = this.#times.get(connection)
+    this.#times.delete(connection)
+    return times
+  }
+}

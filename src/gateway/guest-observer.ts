@@ -1,0 +1,284 @@
+import { noHistory, type Millis } from '../core/ids.ts'
+import type { Connection, Ending } from '../core/gateway/connection.ts'
+import type { FailoverSummary, GatewayReport } from '../core/gateway/port.ts'
+import type { Protection as CoreProtection } from '../core/gateway/protection.ts'
+import type { AgentMessage, GatewayMessage } from '../core/message.ts'
+import type { GuestConfig } from '../config/types.ts'
+import { codeOf, logConnectionEnd } from '../observe/connection-log.ts'
+import { logProtection, type Logger } from '../observe/logger.ts'
+import type { GatewayMetrics } from '../observe/metrics.ts'
+import type { CheckpointStatus, FailoverStatus } from '../observe/status.ts'
+import { CommitClock } from './commit-clock.ts'
+import { ConnectionClock } from './connection-times.ts'
+import { FailoverRecord } from './failover-record.ts'
+import type { GuestRunner } from './guest-runner.ts'
+import { protectionStatus } from './protection-status.ts'
+
+interface MarkTime {
+  readonly checkpoint: number
+  readonly at: number
+}
+
+/** Turns what happens to one guest into log lines and metrics, and remembers what `status` tells. */
+export class GuestObserver {
+  readonly commits = new CommitClock()
+  lastFailover: { readonly status: FailoverStatus, readonly at: number } | undefined
+  checkpoint: { readonly status: Omit<CheckpointStatus, 'ageMs'>, readonly markAt: number } | undefined
+  divergences = 0
+  unverifiedBytes = 0
+  /** Totals of the connections that have ended, per service. */
+  readonly ended: { inputBytes: number, outputBytes: number }[]
+  readonly #guest: GuestConfig
+  readonly #logger: Logger
+  readonly #metrics: GatewayMetrics
+  readonly #clock = new ConnectionClock()
+  #runner: GuestRunner | undefined
+  #protection: CoreProtection = { state: 'unprotected', reason: '' }
+  #marks: MarkTime[] = []
+  #failover: FailoverRecord | undefined
+  #waiters: { resolve: (status: FailoverStatus) => void, reject: (reason: string) => void }[] = []
+
+  constructor(guest: GuestConfig, logger: Logger, metrics: GatewayMetrics) {
+    this.#guest = guest
+    this.#logger = logger
+    this.#metrics = metrics
+    this.ended = guest.services.map(() => ({ inputBytes: 0, outputBytes: 0 }))
+  }
+
+  attach(runner: GuestRunner): void {
+    this.#runner = runner
+  }
+
+  /** Settles when the failover under way is over: with its figures, or with why it did not succeed. */
+  nextFailover(): Promise<FailoverStatus> {
+    return new Promise((resolve, reject) => {
+      this.#waiters.push({ resolve, reject: reason => reject(new Error(reason)) })
+    })
+  }
+
+  get failingOver(): FailoverRecord | undefined { return this.#failover }
+
+  report(report: GatewayReport, now: Millis): void {
+    const guest = this.#guest.name
+    switch (report.type) {
+      case 'protection': return this.#protectionChanged(report.protection, now)
+      case 'connection-open': return this.#opened(report.connection, now)
+      case 'connection-connected': return this.#clock.connected(report.connection, now)
+      case 'connection-answered': return this.#clock.answered(report.connection, now)
+      case 'connection-end': return this.#ended(report.connection, report.ending, now)
+      case 'history': return this.#history(report.history)
+      case 'mark': this.#mark(report.checkpoint, now); return
+      case 'checkpoint-counted': return this.#counted(report, now)
+      case 'checkpoint-failed': case 'mark-refused': return this.#checkpointFailed(report)
+      case 'clock-jump':
+        this.#metrics.clockJumps.with({}).value++
+        this.#logger.event('clock.jumped', { ms: Math.round(report.ms) })
+        return
+      case 'failover-phase': return this.#phase(report.phase, now)
+      case 'failover-done': return this.#failedOver(report.summary, now)
+      case 'diverged': return this.#diverged(report)
+      case 'stale-message':
+        this.#metrics.staleMessages.with({ guest }).value++
+        return
+      case 'link-resumed': return
+    }
+  }
+
+  /** A message is being sent to an agent. */
+  sending(message: GatewayMessage, now: number): void {
+    if (message.type !== 'epoch') return
+    this.commits.sent(message.lastLsn, now)
+    let bytes = 0
+    for (const slice of message.records) bytes += slice.length
+    this.#metrics.epochBytes.with({ guest: this.#guest.name }).observe(bytes)
+  }
+
+  /** A message came from an agent. */
+  received(message: AgentMessage, now: number): void {
+    if (message.type !== 'ack') return
+    const cell = this.#metrics.commitSeconds.with({ guest: this.#guest.name })
+    this.commits.acknowledged(message.lsn, now, ms => cell.observe(ms / 1000))
+  }
+
+  // ---- protection and histories
+
+  #generation(): number {
+    return this.#runner?.core.generation ?? 0
+  }
+
+  #protectionChanged(protection: CoreProtection, now: number): void {
+    const before = this.#protection
+    this.#protection = protection
+    if (protection.state === 'failing-over' && this.#failover === undefined) this.#failoverBegan(protection.reason, now)
+    if (protection.state === 'lost') this.#failoverFailed(protection.reason)
+    const sameState = before.state === protection.state
+    if (sameState && (protection.state === 'protected' || protection.state === 'failing-over')) return
+    const told = protectionStatus(protection, this.#guest)
+    const previous = sameState && 'reason' in before && 'reason' in protection && before.reason === protection.reason
+    if (previous) return
+    logProtection(this.#logger, told, {
+      name: this.#guest.name, generation: this.#generation(), from: before.state
+    })
+  }
+
+  #history(history: string): void {
+    this.commits.forget()
+    this.#marks = []
+    this.checkpoint = undefined
+    if (history === noHistory) return
+    const guest = this.#guest.name
+    this.#metrics.histories.with({ guest }).value++
+    this.#logger.event('history.began', {
+      guest, generation: this.#generation(), history, firstLsn: (this.#runner?.core.writer.committed ?? 0) + 1,
+      reason: 'a backup is linked that does not hold the present log'
+    })
+  }
+
+  // ---- checkpoints
+
+  #mark(checkpoint: number, at: number): void {
+    this.#marks = [...this.#marks.slice(-7), { checkpoint, at }]
+  }
+
+  #counted(report: GatewayReport & { type: 'checkpoint-counted' }, now: number): void {
+    const guest = this.#guest.name
+    const markAt = this.#marks.find(mark => mark.checkpoint === report.checkpoint)?.at
+    const durationMs = markAt === undefined ? null : Math.round((now - markAt) * 10) / 10
+    const status = {
+      id: report.checkpoint, mark: report.mark, bytes: report.bytes, durationMs, pauseMs: null
+    }
+    this.checkpoint = { status, markAt: markAt ?? now }
+    this.#metrics.checkpoints.with({ guest, result: 'counted' }).value++
+    if (durationMs !== null) this.#metrics.checkpointSeconds.with({ guest }).observe(durationMs / 1000)
+    this.#logger.event('checkpoint.counted', {
+      guest, checkpoint: report.checkpoint, mark: report.mark, bytes: report.bytes, durationMs, pauseMs: null
+    })
+  }
+
+  #checkpointFailed(report: GatewayReport & { type: 'checkpoint-failed' | 'mark-refused' }): void {
+    const guest = this.#guest.name
+    const result = report.type === 'mark-refused' ? 'refused' : 'failed'
+    this.#metrics.checkpoints.with({ guest, result }).value++
+    this.#logger.event('checkpoint.failed', { guest, checkpoint: report.checkpoint, reason: report.reason })
+  }
+
+  // ---- failover
+
+  #failoverBegan(reason: string, now: number): void {
+    const core = this.#runner?.core
+    const failover = core?.failover
+    if (core === undefined || failover === undefined) return
+    const from = core.active
+    const heard = from?.heard
+    const trigger = reason.startsWith('an operator') ? 'operator' as const : 'automatic' as const
+    const about = {
+      trigger, reason, from: from?.name ?? '', to: failover.to.name, generation: core.generation + 1,
+      acceptedLoss: failover.acceptLoss
+    }
+    this.#failover = new FailoverRecord(about, now, heard === undefined ? 0 : now - heard)
+    this.#clock.failingOver()
+    const { acceptedLoss: _acceptedLoss, ...logged } = about
+    this.#logger.event('failover.began', { guest: this.#guest.name, ...logged })
+    this.#failover.enter(failover.phase, now)
+  }
+
+  #phase(phase: string, now: number): void {
+    this.#logPhase(this.#failover?.enter(phase, now))
+  }
+
+  #logPhase(over: { phase: string, ms: number } | undefined): void {
+    if (over === undefined || this.#failover === undefined) return
+    const guest = this.#guest.name
+    this.#metrics.failoverSeconds.with({ guest, phase: over.phase }).observe(over.ms / 1000)
+    this.#logger.event('failover.phase', {
+      guest, generation: this.#failover.generation, phase: over.phase, ms: Math.round(over.ms * 10) / 10
+    })
+  }
+
+  #failedOver(summary: FailoverSummary, now: number): void {
+    const record = this.#failover
+    this.#failover = undefined
+    if (record === undefined) return
+    const status = record.finish(summary, now)
+    this.lastFailover = { status, at: now }
+    this.unverifiedBytes += summary.unverifiedBytes
+    this.#count(status, 'done')
+    const { phasesMs: _phases, agoMs: _ago, connectionsKept, connectionsReset, acceptedLoss, ...rest } = status
+    this.#logger.event('failover.done', {
+      guest: this.#guest.name, ...rest, kept: connectionsKept, reset: connectionsReset, acceptedLoss
+    })
+    for (const waiter of this.#waiters.splice(0)) waiter.resolve(status)
+  }
+
+  #count(status: FailoverStatus, result: 'done' | 'failed'): void {
+    const guest = this.#guest.name
+    this.#metrics.failovers.with({ guest, trigger: status.trigger, result }).value++
+    this.#metrics.replayedBytes.with({ guest }).value += status.replayedBytes
+    this.#metrics.failoverConnections.with({ guest, outcome: 'kept' }).value += status.connectionsKept
+    this.#metrics.failoverConnections.with({ guest, outcome: 'reset' }).value += status.connectionsReset
+    this.#metrics.unverifiedBytes.with({ guest }).value = this.unverifiedBytes
+  }
+
+  #failoverFailed(reason: string): void {
+    const record = this.#failover
+    this.#failover = undefined
+    if (record === undefined) return
+    const guest = this.#guest.name
+    this.#metrics.failovers.with({ guest, trigger: record.trigger, result: 'failed' }).value++
+    this.#logger.event('failover.failed', { guest, generation: record.generation, reason })
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(reason)
+  }
+
+  #diverged(report: GatewayReport & { type: 'diverged' }): void {
+    const guest = this.#guest.name
+    this.divergences++
+    this.#metrics.divergences.with({ guest }).value++
+    const connection = this.#runner?.core.dataPath.connections.get(report.connection)
+    this.#logger.event('connection.diverged', {
+      guest, service: this.#guest.services[connection?.service ?? 0]?.name ?? '', connection: report.connection,
+      client: connection?.clientAddress ?? '', generation: this.#generation(),
+      offset: connection?.released ?? 0, reason: report.reason
+    })
+    if (this.divergences > 1) return
+    this.#logger.event('guest.diverged', {
+      guest, generation: this.#generation(), policy: this.#guest.onDivergence
+    })
+  }
+
+  // ---- connections
+
+  #opened(connection: Connection, now: number): void {
+    this.#clock.opened(connection, now, this.#generation())
+    const service = this.#serviceOf(connection)
+    this.#metrics.connectionsAccepted.with({ guest: this.#guest.name, service }).value++
+  }
+
+  #serviceOf(connection: Connection): string {
+    return this.#guest.services[connection.service]?.name ?? ''
+  }
+
+  #ended(connection: Connection, ending: Ending, now: number): void {
+    const times = this.#clock.ended(connection)
+    const totals = this.ended[connection.service]
+    const inputBytes = connection.inputLogged - (connection.inputEnded ? 1 : 0)
+    const outputBytes = connection.released - (connection.endReleased ? 1 : 0)
+    if (totals !== undefined) {
+      totals.inputBytes += Math.max(0, inputBytes)
+      totals.outputBytes += Math.max(0, outputBytes)
+    }
+    const end = codeOf(ending, {
+      connected: connection.connected, replaying: this.#failover !== undefined, held: connection.heldItems > 0,
+      closing: connection.inputEnded || connection.outputEnd !== 'open', clientFirst: connection.clientEndedFirst
+    })
+    const guest = this.#guest.name
+    const service = this.#serviceOf(connection)
+    this.#metrics.connectionsEnded.with({ guest, service, end }).value++
+    logConnectionEnd(this.#logger, {
+      guest, service, connection: connection.id, client: connection.clientAddress, end,
+      acceptedAt: times?.acceptedAt ?? now, connectedAt: times?.connectedAt, firstByteAt: times?.firstByteAt,
+      endedAt: now, inputBytes, outputBytes,
+      firstGeneration: times?.firstGeneration ?? 0, lastGeneration: this.#generation(),
+      replayed: times?.replayed ?? false
+    })
+  }
+}

@@ -1,0 +1,101 @@
+import { invariant } from '../base/invariant.ts'
+import { messageOf } from '../base/errors.ts'
+import type { Attach } from '../attach/attach.ts'
+import type { ConnectionId, InputOffset, OutputOffset } from '../core/ids.ts'
+import type { AttachResult, OpenResult } from '../core/gateway/port.ts'
+import type { Connection } from '../core/gateway/connection.ts'
+import type { StreamEvents } from '../core/stream.ts'
+
+/** Turns of the event loop that draining may take at most; each reads at least one buffer of some socket. */
+const drainRoundsMax = 100_000
+
+export interface GuestPathOptions {
+  /** Makes the way of joining that the configuration names; one per generation. */
+  readonly newAttach: () => Attach
+  /** Where services are that the configuration itself names. */
+  readonly fixedEndpoints: readonly (string | undefined)[]
+  readonly floor: (connection: ConnectionId, floor: InputOffset) => void
+}
+
+/** The gateway's way to the guest of the present generation. */
+export class GuestPath {
+  readonly #options: GuestPathOptions
+  #attach: Attach | undefined
+  #endpoints: readonly string[] = []
+
+  constructor(options: GuestPathOptions) {
+    this.#options = options
+  }
+
+  /** A generation begins: from now on the guest's services are at `endpoints`. */
+  openAt(endpoints: readonly string[]): void {
+    this.#attach?.close()
+    this.#endpoints = endpoints
+    this.#attach = this.#options.newAttach()
+    this.#attach.onFloor = this.#options.floor
+  }
+
+  open(
+    connection: ConnectionId, service: number, events: StreamEvents, done: (result: OpenResult) => void
+  ): void {
+    const attach = this.#current()
+    attach.open(this.#endpoint(service), connection, events).then(
+      path => done({ ok: true, path }),
+      (error: unknown) => done({ ok: false, refused: !attach.silentOnDeath, reason: messageOf(error) })
+    )
+  }
+
+  attach(
+    connection: ConnectionId, service: number, path: Uint8Array, received: OutputOffset, events: StreamEvents,
+    done: (result: AttachResult) => void
+  ): void {
+    this.#current().attach(this.#endpoint(service), connection, path, received, events).then(
+      answer => done({ ok: true, answer }),
+      (error: unknown) => done({ ok: false, reason: messageOf(error) })
+    )
+  }
+
+  acknowledge(connection: ConnectionId, received: OutputOffset): void {
+    this.#attach?.acknowledge(connection, received)
+  }
+
+  /**
+   * Reads what the kernel already holds of the old guest's output (design, failover step 2), until a whole turn of
+   * the event loop has brought nothing more.
+   */
+  drain(connections: ReadonlyMap<ConnectionId, Connection>, done: () => void): void {
+    for (const connection of connections.values()) connection.guest?.resume()
+    let before = -1
+    let rounds = 0
+    const round = (): void => {
+      const now = receivedBytes(connections)
+      rounds++
+      if ((now === before && rounds > 2) || rounds > drainRoundsMax) done()
+      else setImmediate(round)
+      before = now
+    }
+    setImmediate(round)
+  }
+
+  close(): void {
+    this.#attach?.close()
+    this.#attach = undefined
+  }
+
+  #current(): Attach {
+    invariant(this.#attach !== undefined, 'the guest is joined only after its path was opened')
+    return this.#attach
+  }
+
+  #endpoint(service: number): string {
+    const endpoint = this.#options.fixedEndpoints[service] ?? this.#endpoints[service] ?? this.#endpoints[0]
+    invariant(endpoint !== undefined, 'a service of the guest has an endpoint', { service })
+    return endpoint
+  }
+}
+
+function receivedBytes(connections: ReadonlyMap<ConnectionId, Connection>): number {
+  let bytes = 0
+  for (const connection of connections.values()) bytes += connection.outputReceived
+  return bytes
+}

@@ -1,0 +1,133 @@
+import { randomBytes } from 'node:crypto'
+import { performance } from 'node:perf_hooks'
+import { crc32 } from 'node:zlib'
+import { historyId, millis, outputHash, type HostName, type Millis } from '../core/ids.ts'
+import { GuestGateway } from '../core/gateway/guest-gateway.ts'
+import type { GatewayPort, GatewayReport, GatewayState } from '../core/gateway/port.ts'
+import type { AgentMessage, Envelope, GatewayMessage } from '../core/message.ts'
+import type { GatewayConfig, GuestConfig } from '../config/types.ts'
+import type { Attach } from '../attach/attach.ts'
+import type { Logger } from '../observe/logger.ts'
+import { runFence } from './fence.ts'
+import type { GatewayStateFile } from './gateway-state.ts'
+import { GuestPath } from './guest-path.ts'
+import { addressOf, guestSettings } from './guest-settings.ts'
+
+/** Ticks come this often at most, and at least four times per heartbeat interval. Milliseconds. */
+const tickMsMax = 20
+
+export interface GuestRunnerOptions {
+  readonly config: GatewayConfig
+  readonly guest: GuestConfig
+  readonly logger: Logger
+  readonly stateFile: GatewayStateFile
+  readonly newAttach: () => Attach
+  readonly send: (host: HostName, envelope: Envelope, message: GatewayMessage) => void
+  readonly report: (report: GatewayReport, now: Millis) => void
+  readonly tickLate: (lateMs: number) => void
+  /** Something failed that leaves no way on: ends the process. */
+  readonly fail: (error: unknown) => void
+}
+
+export function monotonicNow(): Millis {
+  return millis(performance.now())
+}
+
+/** Runs the core of one guest: gives it time, a disk, a network, and the messages that are for it. */
+export class GuestRunner {
+  readonly core: GuestGateway
+  readonly config: GuestConfig
+  readonly #options: GuestRunnerOptions
+  readonly #path: GuestPath
+  #timer: NodeJS.Timeout | undefined
+  #flushing = false
+
+  constructor(options: GuestRunnerOptions) {
+    this.#options = options
+    this.config = options.guest
+    this.#path = new GuestPath({
+      newAttach: options.newAttach,
+      fixedEndpoints: options.guest.services.map(({ to }) => to === undefined ? undefined : addressOf(to)),
+      floor: (connection, floor) => this.core.noteFloor(connection, floor)
+    })
+    this.core = new GuestGateway(guestSettings(options.config, options.guest), this.#port(), monotonicNow())
+  }
+
+  start(state: GatewayState | undefined): void {
+    if (this.config.hosts.length === 0) this.#path.openAt([])
+    this.core.start(state)
+    const everyMs = Math.min(tickMsMax, this.config.heartbeat.intervalMs / 4)
+    let last = monotonicNow()
+    this.#timer = setInterval(() => {
+      const now = monotonicNow()
+      this.#options.tickLate(Math.max(0, now - last - everyMs))
+      last = now
+      this.core.tick(now)
+    }, everyMs)
+  }
+
+  linkUp(host: HostName): void {
+    this.core.linkUp(host, monotonicNow())
+  }
+
+  linkDown(host: HostName): void {
+    this.core.linkDown(host, monotonicNow())
+  }
+
+  message(host: HostName, envelope: Envelope, message: AgentMessage): void {
+    this.core.message(host, envelope, message, monotonicNow())
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+    this.core.dataPath.killAll('shutdown')
+    this.#path.close()
+  }
+
+  #port(): GatewayPort {
+    const { send, report } = this.#options
+    const path = this.#path
+    return {
+      hash: (bytes, previous) => outputHash(crc32(bytes, previous)),
+      allocate: bytes => Buffer.allocUnsafe(bytes),
+      newHistory: () => historyId(randomBytes(8).toString('hex')),
+      send,
+      flushSoon: () => this.#flushSoon(),
+      openPath: endpoints => path.openAt(endpoints),
+      open: (connection, service, events, done) => path.open(connection, service, events, done),
+      attach: (connection, service, known, received, events, done) =>
+        path.attach(connection, service, known, received, events, done),
+      acknowledge: (connection, received) => path.acknowledge(connection, received),
+      cutPath: done => path.drain(this.core.dataPath.connections, done),
+      persist: (state, done) => this.#persist(state, done),
+      fence: (host, done) => this.#fence(host, done),
+      report: about => report(about, monotonicNow())
+    }
+  }
+
+  /** Once per turn of the event loop, after all of its sockets have been read: what they brought leaves together. */
+  #flushSoon(): void {
+    if (this.#flushing) return
+    this.#flushing = true
+    setImmediate(() => {
+      this.#flushing = false
+      this.core.flush()
+    })
+  }
+
+  #persist(state: GatewayState, done: () => void): void {
+    this.#options.stateFile.write(this.config.name, state).then(done, this.#options.fail)
+  }
+
+  #fence(host: HostName, done: (fenced: boolean) => void): void {
+    const { logger, config, guest } = this.#options
+    const command = guest.hosts.find(({ name }) => name === host)?.fence ?? []
+    const since = monotonicNow()
+    runFence(command, { guest: guest.name, host }, config.timeouts.fenceMs).then(({ fenced, reason }) => {
+      const about = { guest: guest.name, host }
+      if (fenced) logger.event('fence.done', { ...about, how: 'command', ms: Math.round(monotonicNow() - since) })
+      else logger.event('fence.failed', { ...about, reason })
+      done(fenced)
+    }, this.#options.fail)
+  }
+}

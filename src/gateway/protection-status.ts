@@ -1,0 +1,37 @@
+import type { Protection as CoreProtection } from '../core/gateway/protection.ts'
+import type { GuestConfig } from '../config/types.ts'
+import type { Protection } from '../observe/status.ts'
+
+/** What a person is told of a guest's protection: the state, why, and what to do. */
+export function protectionStatus(protection: CoreProtection, guest: GuestConfig): Protection {
+  switch (protection.state) {
+    case 'unprotected':
+      return { state: 'unprotected', reason: protection.reason, todo: unprotectedTodo(guest) }
+    case 'syncing':
+      return { state: 'syncing', reason: `the first checkpoint is on its way to ${protection.backup}`, todo: '' }
+    case 'protected': return protection.stalled
+      ? {
+          state: 'protected', reason: `everything is held until the link to ${protection.backup} is back`,
+          todo: `Start the agent on ${protection.backup}, or mend the network to it.`
+        }
+      : { state: 'protected', reason: `the backup is on ${protection.backup}`, todo: '' }
+    case 'failing-over': {
+      const { phase, reason, blocked } = protection
+      return {
+        state: 'failing-over', reason: blocked ?? `${reason}; in the phase ${phase}`,
+        todo: blocked?.includes('tailgate failover') === true ? 'Do what the reason says.' : ''
+      }
+    }
+    case 'lost':
+      return {
+        state: 'lost', reason: protection.reason,
+        todo: 'Bring its host back, or restore the newest checkpoint and lose what came after it: '
+          + `tailgate failover ${guest.name} --accept-loss`
+      }
+  }
+}
+
+function unprotectedTodo(guest: GuestConfig): string {
+  if (guest.hosts.length < 2) return 'Configure a second host for it.'
+  return `Start the agents on ${guest.hosts.map(({ name }) => name).join(' and ')}, and see that they are linked.`
+}
