@@ -118,7 +118,8 @@ function isOurs(value: unknown): value is { readonly format: typeof statusFormat
 function isError(value: unknown): value is AdminErrorBody {
   if (typeof value !== 'object' || value === null || !('error' in value)) return false
   const error = value.error as Partial<Record<string, unknown>> | null
-  return typeof error === 'object' && error !== null && isCode(error.code) && typeof error.message === 'string'
+  if (typeof error !== 'object' || error === null) return false
+  return isCode(error.code) && typeof error.message === 'string'
 }
 
 function isCode(code: unknown): code is ErrorCode {

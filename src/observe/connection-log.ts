@@ -51,8 +51,6 @@ export interface ConnectionEnd {
   readonly inputBytes: number
   /** Output released to the client. */
   readonly outputBytes: number
-  /** The longest that a byte of its output was held; 0 if none was. */
-  readonly heldMaxMs: number
   /** The generations in which it began and ended. */
   readonly firstGeneration: number
   readonly lastGeneration: number
@@ -111,7 +109,6 @@ export function logConnectionEnd(logger: Logger, end: ConnectionEnd): void {
     totalMs: tenths(end.endedAt - end.acceptedAt),
     inputBytes: end.inputBytes,
     outputBytes: end.outputBytes,
-    heldMaxMs: tenths(end.heldMaxMs),
     generation: end.lastGeneration,
     generations: end.lastGeneration - end.firstGeneration + 1,
     replayed: end.replayed

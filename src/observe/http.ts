@@ -3,6 +3,7 @@ import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'n
 import type { AddressInfo } from 'node:net'
 import { TailgateError, messageOf } from '../base/errors.ts'
 import type { Address } from '../config/types.ts'
+import { addressText, anyHost } from '../net/address.ts'
 import type { MetricRegistry } from './metric-registry.ts'
 import { metricsContentType } from './metric-registry.ts'
 
@@ -39,18 +40,20 @@ export interface Listening {
 }
 
 /** Opens the metrics listener: `GET /metrics`, `/livez`, `/readyz`. Rejects with E_LISTEN. */
-export async function startMetricsServer(address: Address, options: MetricsServerOptions): Promise<Listening> {
+export async function startMetricsServer(
+  address: Address, options: MetricsServerOptions
+): Promise<Listening> {
   const server = newHttpServer((request, response) => answerMetrics(options, request, response))
   await new Promise<void>((resolve, reject) => {
     server.once('error', error => reject(listenFailed(address, error)))
-    server.listen(address.port, address.host === '' ? undefined : address.host, () => resolve())
+    server.listen(address.port, anyHost(address.host), () => resolve())
   })
-  const { port } = server.address() as AddressInfo
-  return { address: addressText({ host: address.host, port }), port, close: () => closeHttpServer(server) }
+  const { address: host, port } = server.address() as AddressInfo
+  return { address: addressText(host, port), port, close: () => closeHttpServer(server) }
 }
 
 function listenFailed(address: Address, error: Error): TailgateError {
-  const text = addressText(address)
+  const text = addressText(address.host, address.port)
   return new TailgateError('E_LISTEN',
     `the metrics listener cannot use ${text}: ${messageOf(error)}; choose another metrics address`,
     { cause: error, context: { address: text } })
@@ -114,9 +117,4 @@ export function pathOf(request: IncomingMessage): string {
   const target = request.url ?? '/'
   const query = target.indexOf('?')
   return query < 0 ? target : target.slice(0, query)
-}
-
-function addressText(address: Address): string {
-  const host = address.host === '' ? '*' : address.host
-  return host.includes(':') ? `[${host}]:${address.port}` : `${host}:${address.port}`
 }

@@ -74,7 +74,7 @@ export const logEvents = {
     {
       guest: 'string', service: 'string', connection: 'number', client: 'string', end: 'string',
       connectMs: 'number?', firstByteMs: 'number?', totalMs: 'number', inputBytes: 'number',
-      outputBytes: 'number', heldMaxMs: 'number', generation: 'number', generations: 'number',
+      outputBytes: 'number', generation: 'number', generations: 'number',
       replayed: 'boolean'
     }),
   'connection.diverged': event('error', 'regenerated output differs: the connection is reset',

@@ -55,7 +55,6 @@ export interface GatewayMetrics extends ProcessMetrics {
   readonly commitSeconds: Histogram<'guest'>
   readonly heldBytes: Family<'guest'>
   readonly heldLimitBytes: Family<'guest'>
-  readonly holdSeconds: Histogram<'guest'>
   readonly backpressurePauses: Family<'guest' | 'side'>
   readonly limitReached: Family<'limit'>
   readonly linkUp: Family<'peer'>
@@ -250,10 +249,6 @@ function commitMetrics(r: MetricRegistry) {
     heldBytes: r.gauge({ name: 'tailgate_held_bytes', help: 'Output held back', labels }),
     heldLimitBytes: r.gauge({
       name: 'tailgate_held_limit_bytes', help: 'Held output at which reading from the guest stops', labels
-    }),
-    holdSeconds: r.histogram({
-      name: 'tailgate_hold_duration_seconds', help: 'How long output was held before its release', labels,
-      bounds: durationBounds
     })
   }
 }

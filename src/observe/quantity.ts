@@ -18,8 +18,8 @@ export function bytesText(bytes: number): string {
 /** A duration in milliseconds, in the unit that suits it: `0.4 ms`, `2.1 s`, `3 min 5 s`, `2 h 0 min`. */
 export function durationText(ms: number): string {
   if (ms < 10) return `${oneDecimal(ms, false)} ms`
-  if (ms < 1000) return `${Math.round(ms)} ms`
-  if (ms < 60_000) return `${oneDecimal(ms / 1000, false)} s`
+  if (ms < 999.5) return `${Math.round(ms)} ms`
+  if (ms < 59_950) return `${oneDecimal(ms / 1000, false)} s`
   const seconds = Math.round(ms / 1000)
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`
   const minutes = Math.round(seconds / 60)
