@@ -12,6 +12,6 @@ export const adminOptions: OptionTable = {
 export function adminSocketOf(given: Arguments, verb: Pick<Verb, 'name'>): string {
   const [socket, file] = [given.value('admin'), given.value('config')]
   if (socket !== undefined) return socket
-  if (file === undefined) throw usageError(verb, 'which gateway? Name its file with -c FILE, or --admin SOCKET')
+  if (file === undefined) throw usageError(verb, 'which gateway? Say -c FILE or --admin SOCKET')
   return loadGatewayConfig(file, { withFiles: false }).admin
 }

@@ -29,7 +29,7 @@ const guest = table('guest', {
   pid_file: optional(path,
     'With `blackhole`, instead of `pids`: a file with a process id; that process and its children stand '
     + 'still.'),
-  unsafe: defaulted(flag, 'false', 'With `blackhole`: must be true, because such a guest is never protected.')
+  unsafe: optional(flag, 'With `blackhole`: must be true, because such a guest is never protected.')
 })
 
 export const agentSchema = table('agent file', {

@@ -91,7 +91,7 @@ function checkGuest(guest: LooseGuest, path: Path, problems: Problems): void {
 }
 
 function checkBlackhole(guest: LooseGuest, path: Path, problems: Problems): void {
-  if (guest.unsafe === false) {
+  if (guest.unsafe === false || !problems.given([...path, 'unsafe'])) {
     problems.report([...path, 'engine'],
       'a guest under `blackhole` is never protected; say `unsafe: true` if that is what you want')
   }

@@ -14,7 +14,7 @@ export function expand(text: string, environment: Environment): string {
     if (whole === '$${') return '${'
     if (name === undefined) throw new RangeError('`${` does not begin ${NAME} or ${NAME:-default}; write '
       + '$${ for itself')
-    const value = environment[name]
+    const value = Object.hasOwn(environment, name) ? environment[name] : undefined
     if (fallback !== undefined && (value === undefined || value === '')) return fallback
     if (value === undefined) {
       throw new RangeError(`the environment has no ${name}; set it, or give a default as in `

@@ -87,7 +87,7 @@ const service = table('service', {
     + 'only one for a guest without hosts, and its default.')
 })
 
-const guest = table('guest', {
+export const guest = table('guest', {
   name: required(name, 'For logs, metrics, `status` and `failover`; the name of the guest in the agent '
     + 'files.'),
   attach: defaulted(choice('tcp', 'embedded'), 'tcp',

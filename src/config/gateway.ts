@@ -5,7 +5,7 @@ import {
   type Checking
 } from './checks.ts'
 import { frozen } from './frozen.ts'
-import type { GatewayFile } from './gateway-schema.ts'
+import { gatewaySchema, guest as guestShape, type GatewayFile } from './gateway-schema.ts'
 import type { Path, Problems } from './problems.ts'
 import type { Loose } from './shape.ts'
 import type { Address, GatewayConfig, GuestConfig, ReleaseMode, TlsFiles } from './types.ts'
@@ -44,16 +44,16 @@ export function checkGateway(file: LooseFile, checking: Checking): void {
   }
 }
 
-/** Fills in the defaults that depend on other keys. */
-export function completeGateway(file: GatewayFile): GatewayFile {
-  return {
-    ...file,
-    admin: file.admin ?? adminIn(file.state_dir),
-    guests: file.guests.map((guest) => ({
-      ...guest,
-      services: guest.services.map((service) => ({ ...service, release: releaseOf(guest, service) }))
-    }))
-  }
+/** What is in effect, in the notation of the file, with the defaults that depend on other keys. */
+export function effectiveGateway(file: GatewayFile): unknown {
+  const guests = file.guests.map((guest) => {
+    const services = guest.services.map((service) => ({ ...service, release: releaseOf(guest, service) }))
+    const shown = Object.entries(guestShape.print({ ...guest, services }) as object)
+    const without: readonly string[] = guest.hosts.length === 0 ? hostedKeys : []
+    return Object.fromEntries(shown.filter(([key]) => !without.includes(key)))
+  })
+  const printed = gatewaySchema.print({ ...file, admin: file.admin ?? adminIn(file.state_dir) }) as object
+  return { ...printed, guests }
 }
 
 /** @param directory where the file is */

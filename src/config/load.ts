@@ -7,7 +7,7 @@ import { buildAgent, checkAgent } from './agent.ts'
 import type { Checking } from './checks.ts'
 import type { Environment } from './environment.ts'
 import { gatewaySchema, type GatewayFile } from './gateway-schema.ts'
-import { buildGateway, checkGateway, completeGateway } from './gateway.ts'
+import { buildGateway, checkGateway, effectiveGateway } from './gateway.ts'
 import { Problems, type Problem } from './problems.ts'
 import type { KeyDescription, Loose, Shape } from './shape.ts'
 import type { AgentConfig, Config, GatewayConfig } from './types.ts'
@@ -36,8 +36,8 @@ interface FileKind<F> {
   readonly kind: ConfigKind
   readonly shape: Shape<F>
   check(file: Loose<F>, checking: Checking): void
-  /** Fills in the defaults that depend on other keys. */
-  complete(file: F): F
+  /** What is in effect, in the notation of the file. */
+  effective(file: F): unknown
   build(file: F, directory: string): Config
 }
 
@@ -45,14 +45,14 @@ const gatewayFile: FileKind<GatewayFile> = {
   kind: 'gateway',
   shape: gatewaySchema,
   check: checkGateway,
-  complete: completeGateway,
+  effective: effectiveGateway,
   build: buildGateway
 }
 const agentFile: FileKind<AgentFile> = {
   kind: 'agent',
   shape: agentSchema,
   check: checkAgent,
-  complete: (file) => file,
+  effective: (file) => agentSchema.print(file),
   build: buildAgent
 }
 
@@ -149,11 +149,11 @@ function evaluate<F>(
   if (file !== undefined) what.check(file, checking)
   if (!problems.none || file === undefined) return { ok: false, problems: problems.list() }
   // Every part that could not be read has left a problem, so this one is whole.
-  const whole = what.complete(file as F)
+  const whole = file as F
   return {
     ok: true,
     config: what.build(whole, checking.directory),
-    effective: stringify(what.shape.print(whole), { lineWidth: 0 })
+    effective: stringify(what.effective(whole), { lineWidth: 0 })
   }
 }
 

@@ -43,7 +43,7 @@ export function parseAddress(text: string): Address {
   if (address === undefined) {
     throw new RangeError(`an address such as ${addressForms}, with a port up to 65535`)
   }
-  if (address.host === '*') return { host: '', port: address.port }
+  if (address.host === '*' && !text.startsWith('[')) return { host: '', port: address.port }
   if (text.startsWith('[') ? isIP(address.host) !== 6 : !isHost(address.host)) {
     throw new RangeError(`an address such as ${addressForms}`)
   }
@@ -78,12 +78,11 @@ function isHost(text: string): boolean {
 }
 
 function parseQuantity(text: string, units: Readonly<Record<string, number>>, wanted: string): number {
-  const parts = /^(\d{1,15}(?:\.\d{1,6})?) ?([A-Za-z]+)$/.exec(text)
-  const factor = parts?.[2] === undefined ? undefined : units[parts[2]]
-  if (parts === null || factor === undefined) throw new RangeError(wanted)
-  const value = Number(parts[1]) * factor
-  if (!Number.isSafeInteger(value)) throw new RangeError(`${wanted}, that comes to a whole number of the `
-    + `smallest`)
+  const parts = /^(\d{1,16}(?:\.\d{1,6})?) ?([A-Za-z]+)$/.exec(text)
+  const unit = Object.entries(units).find(([name]) => name === parts?.[2])
+  if (parts === null || unit === undefined) throw new RangeError(wanted)
+  const value = Number(parts[1]) * unit[1]
+  if (!Number.isSafeInteger(value)) throw new RangeError(`${wanted}, and nothing finer`)
   return value
 }
 

@@ -4,10 +4,7 @@ import { adminOptions, adminSocketOf } from '../admin-socket.ts'
 import { usageError } from '../parse.ts'
 import type { Arguments, Output, Verb } from '../verb.ts'
 
-/**
- * How long to wait for the end of a failover. Its own limits (fence, lease, promote, attach, replay) end it long
- * before, unless all of them are raised.
- */
+/** A failover's own limits (fence, lease, promote, replay) end it long before, unless all are raised. */
 const failoverTimeoutMs = 30 * 60_000
 
 export const failover: Verb = {

@@ -1,0 +1,86 @@
+import t from 'tap'
+import { parseConfig } from '../../src/config/load.ts'
+import type { AgentConfig } from '../../src/config/types.ts'
+
+const head = 'name: host-a\nlink: 127.0.0.1:7400\ndata_dir: data\ngateways: [gw1]\n'
+const embedded = `${head}guests:\n  - { name: shop, engine: embedded, listen: ["127.0.0.1:0"] }\n`
+
+function read(text: string): AgentConfig {
+  const loaded = parseConfig(text, '/etc/tailgate', { environment: {}, kind: 'agent' })
+  if (!loaded.ok) throw new Error(loaded.problems.map(({ message }) => message).join('\n'))
+  if (loaded.config.kind !== 'agent') throw new Error('a gateway file')
+  return loaded.config
+}
+
+/** What is wrong with a file, as `line:column: message` each. */
+function wrong(text: string): readonly string[] {
+  const loaded = parseConfig(text, '/etc/tailgate', { environment: {}, kind: 'agent' })
+  return loaded.ok ? [] : loaded.problems.map(({ line, column, message }) => `${line}:${column}: ${message}`)
+}
+
+/** What is wrong with one guest beside {@link head}. */
+function wrongGuest(guest: string): readonly string[] {
+  return wrong(`${head}guests:\n  - { name: shop, ${guest} }\n`)
+}
+
+void t.test('an agent with the embedded guest', (t) => {
+  const config = read(embedded)
+  t.equal(config.dataDir, '/etc/tailgate/data')
+  t.same(config.gateways, ['gw1'])
+  t.same(config.peers, [])
+  t.same(config.guests, [{ engine: 'embedded', name: 'shop', listen: [{ host: '127.0.0.1', port: 0 }] }])
+  t.ok(Object.isFrozen(config.guests[0]))
+  t.end()
+})
+
+void t.test('each engine has its own keys', (t) => {
+  const guests = read(`${head}guests:
+  - { name: a, engine: blackhole, unsafe: true, endpoints: ["127.0.0.1:1"], pid_file: a.pid }
+  - { name: b, engine: blackhole, unsafe: true, endpoints: ["127.0.0.1:1"], pids: [71, 72] }
+  - { name: c, engine: none, endpoints: ["127.0.0.1:2"] }
+`).guests
+  t.match(guests[0], { engine: 'blackhole', pids: [], pidFile: '/etc/tailgate/a.pid' })
+  t.match(guests[1], { engine: 'blackhole', pids: [71, 72], pidFile: undefined })
+  t.same(guests[2], { engine: 'none', name: 'c', endpoints: [{ host: '127.0.0.1', port: 2 }] })
+
+  t.same(wrongGuest('engine: embedded, listen: ["*:0"], endpoints: ["10.0.0.1:1"]'),
+    ['6:65: `endpoints` has no place with engine `embedded`'])
+  t.same(wrongGuest('engine: none, listen: ["*:0"], endpoints: ["10.0.0.1:1"], pids: [7], unsafe: true'), [
+    '6:41: `listen` has no place with engine `none`',
+    '6:83: `pids` has no place with engine `none`',
+    '6:96: `unsafe` has no place with engine `none`'
+  ])
+  t.same(wrongGuest('engine: embedded'), ['6:5: engine `embedded` needs `listen`: one address for each '
+    + 'service'])
+  t.same(wrongGuest('engine: none'), ['6:5: engine `none` needs `endpoints`: one address for each service'])
+  t.same(wrongGuest('engine: xen'), ["6:27: 'xen' must be one of embedded, blackhole, none"])
+  t.end()
+})
+
+void t.test('a blackhole is asked for by name, with one way to find its processes', (t) => {
+  const endpoints = 'engine: blackhole, endpoints: ["10.0.0.1:1"]'
+  t.same(wrongGuest(`${endpoints}, pids: [7]`),
+    ['6:27: a guest under `blackhole` is never protected; say `unsafe: true` if that is what you want'])
+  t.same(wrongGuest(`${endpoints}, unsafe: true`), ['6:5: engine `blackhole` needs one of `pids` and '
+    + '`pid_file`'])
+  t.same(wrongGuest(`${endpoints}, unsafe: true, pids: [7], pid_file: x`),
+    ['6:5: engine `blackhole` needs one of `pids` and `pid_file`, not both'])
+  t.same(wrongGuest(`${endpoints}, unsafe: yes, pids: [1]`),
+    ["6:73: 'yes' must be true or false", "6:85: '1' must be from 2 to 4194304"])
+  t.end()
+})
+
+void t.test('what does not fit together', (t) => {
+  t.same(wrong(embedded.replace('127.0.0.1:7400', '*:7400')),
+    ['2:7: *:7400 is not a loopback address, so the link needs `tls`; `tailgate certs` makes the files'])
+  t.same(wrong(`${embedded}metrics: 127.0.0.1:7400\n`), ['7:10: 127.0.0.1:7400 collides with 127.0.0.1:7400, '
+    + 'which is listened on too'])
+  t.same(wrong(`${embedded}peers: [host-b, host-a]\n`), ["7:17: 'host-a' is this host itself; name the "
+    + "others"])
+  t.same(wrong(`${embedded}  - { name: shop, engine: none, endpoints: ["10.0.0.1:1"] }\n`),
+    ["7:13: 'shop' is also the name of another guest"])
+  t.same(wrong(embedded.replace('[gw1]', '[]')),
+    ['4:11: must have at least one name: nobody could command this agent'])
+  t.same(wrong(`${head}guests: []\n`), ['5:9: must have at least one guest'])
+  t.end()
+})
