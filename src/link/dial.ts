@@ -33,40 +33,49 @@ export interface DialOptions {
 export async function connectLink(
   options: DialOptions, up: (link: LinkConnection) => LinkEvents
 ): Promise<LinkConnection> {
-  const { self, expected, signal } = options
-  const limits = { ...defaultLinkLimits, ...options.limits }
-  const socket = await openSocket(options, limits)
+  const { self, host, signal } = options
+  if (self.tls !== undefined) checkOwnName(self.tls, self.name)
+  const address = self.tls === undefined ? await plainAddress(host) : host
+  if (signal?.aborted === true) throw abandoned(options)
   return new Promise((resolve, reject) => {
+    const socket = self.tls === undefined
+      ? connectTcp({ host: address, port: options.port })
+      : dialTls(self.tls, options)
     const abort = () => socket.destroy(abandoned(options))
     signal?.addEventListener('abort', abort, { once: true })
-    const link = new SocketLink(socket, {
-      self,
-      limits,
-      believe: hello => believe(hello, socket, expected),
-      up(link) {
-        signal?.removeEventListener('abort', abort)
-        resolve(link)
-        return up(link)
-      },
-      failed(error) {
-        signal?.removeEventListener('abort', abort)
-        reject(located(error, options))
-      }
+    const failed = (error: TailgateError) => {
+      signal?.removeEventListener('abort', abort)
+      reject(located(error, options))
+    }
+    greetWhenConnected(socket, options, failed, link => {
+      signal?.removeEventListener('abort', abort)
+      resolve(link)
+      return up(link)
     })
-    if (signal?.aborted === true) link.close()
   })
 }
 
-/** A connected socket, with TLS where we have certificates. */
-async function openSocket(options: DialOptions, limits: LinkLimits): Promise<Socket> {
-  const { self, host, port, signal } = options
-  if (signal?.aborted === true) throw abandoned(options)
-  if (self.tls === undefined) {
-    const socket = connectTcp({ host: await plainAddress(host), port })
-    return connected(socket, 'connect', options, limits)
+/** Makes a link of `socket` the moment it is connected: nothing can happen to it that nobody hears. */
+function greetWhenConnected(
+  socket: Socket, options: DialOptions, failed: (error: TailgateError) => void,
+  up: (link: LinkConnection) => LinkEvents
+): void {
+  const { self, expected } = options
+  const limits = { ...defaultLinkLimits, ...options.limits }
+  const late = new TailgateError('E_TIMEOUT', `no connection within ${limits.handshakeMs} ms`)
+  const timer = setTimeout(() => socket.destroy(late), limits.handshakeMs)
+  const broken = (cause: Error) => {
+    clearTimeout(timer)
+    failed(dialError(cause))
   }
-  checkOwnName(self.tls, self.name)
-  return connected(dialTls(self.tls, options), 'secureConnect', options, limits)
+  socket.on('error', broken)
+  socket.once(self.tls === undefined ? 'connect' : 'secureConnect', () => {
+    clearTimeout(timer)
+    socket.off('error', broken)
+    new SocketLink(socket, {
+      self, limits, failed, up, dialed: true, believe: hello => believe(hello, socket, expected)
+    })
+  })
 }
 
 function dialTls(tls: TlsMaterial, { host, port, expected }: DialOptions): Socket {
@@ -88,35 +97,6 @@ function wrongName(certificate: X509Certificate, expected: HostName): TailgateEr
   return new TailgateError('E_AUTH',
     `the certificate there is for ${namesIn(certificate)}, and ${expected} should be there`,
     { context: { expected } })
-}
-
-function connected(
-  socket: Socket, event: 'connect' | 'secureConnect', options: DialOptions, limits: LinkLimits
-): Promise<Socket> {
-  const { signal } = options
-  return new Promise((resolve, reject) => {
-    const abort = () => fail(abandoned(options))
-    const timer = setTimeout(() => fail(new TailgateError('E_TIMEOUT',
-      `${place(options)} did not take the connection within ${limits.handshakeMs} ms`)), limits.handshakeMs)
-    const broken = (cause: Error) => fail(located(dialError(cause), options))
-    const settle = () => {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', abort)
-      socket.off('error', broken)
-    }
-    const fail = (error: TailgateError) => {
-      settle()
-      socket.on('error', () => undefined)
-      socket.destroy()
-      reject(error)
-    }
-    signal?.addEventListener('abort', abort, { once: true })
-    socket.on('error', broken)
-    socket.once(event, () => {
-      settle()
-      resolve(socket)
-    })
-  })
 }
 
 /** OpenSSL's verdicts on the other side's certificate are error codes without a prefix of their own. */

@@ -6,7 +6,7 @@ import {
   emptyHead, greetingVersion, headBytes, historyOf, linkEnvelope, protocolVersionMax, protocolVersionMin,
   readHead
 } from './frame.ts'
-import { codecNumbered, type AnyCodec, type WireMessage } from './message-codec.ts'
+import { codecNumbered, greetingTypes, type AnyCodec, type WireMessage } from './message-codec.ts'
 import { decodeText, PayloadReader } from './payload.ts'
 
 /**
@@ -23,7 +23,7 @@ import { decodeText, PayloadReader } from './payload.ts'
  * holds more than one frame, whose length its type limits.
  */
 export class FrameReader {
-  /** The version agreed on in the greeting; before that, only greetings are read. */
+  /** The version agreed on in the greeting; before that, nothing but greetings is read. */
   version = greetingVersion
   readonly #deliver: (envelope: Envelope, message: WireMessage) => void
   readonly #payload = new PayloadReader()
@@ -83,13 +83,14 @@ export class FrameReader {
 
   #headRead(): void {
     const { version, type, payloadLength, nameLength } = this.#head
-    if (version !== this.version) throw this.#wrongVersion(version)
+    const isGreeting = greetingTypes.includes(type)
     const codec = codecNumbered(type)
-    if (codec === undefined || isGreeting(codec) !== (version === greetingVersion)) {
+    if (codec === undefined || isGreeting !== (version === greetingVersion)) {
       throw new TailgateError('E_FRAME', `a message of type ${type} has no place here in the protocol`, {
         context: { type, version }
       })
     }
+    if (!isGreeting && version !== this.version) throw this.#wrongVersion(version)
     if (payloadLength > codec.payloadBytesMax) {
       throw new TailgateError('E_FRAME', `a message of type ${type} is longer than its limit`, {
         context: { type, payloadLength, payloadBytesMax: codec.payloadBytesMax }
@@ -165,7 +166,3 @@ export class FrameReader {
 }
 
 const nothing = Buffer.alloc(0)
-
-function isGreeting(codec: AnyCodec): boolean {
-  return codec.number === 1 || codec.number === 2
-}

@@ -125,6 +125,7 @@ export class LinkListener {
     new SocketLink(socket, {
       self: this.#options.self,
       limits: this.#limits,
+      dialed: false,
       believe: hello => this.#admitted(believe(hello, socket, undefined)),
       up: link => this.#options.up(link),
       failed: error => this.#options.refused(error, remote)

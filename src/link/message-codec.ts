@@ -389,6 +389,9 @@ const checkpointCodecs: Pick<MessageCodecs,
 
 const codecs: MessageCodecs = { ...linkCodecs, ...gatewayCodecs, ...agentCodecs, ...checkpointCodecs }
 
+/** Types whose layout is the same in every version: their frames say version 0. */
+export const greetingTypes: readonly number[] = [codecs.hello.number, codecs.refused.number]
+
 const byNumber = numbered(codecs)
 
 function numbered(table: MessageCodecs): readonly (AnyCodec | undefined)[] {

@@ -15,6 +15,8 @@ const keepAliveDelayMs = 10_000
 export interface SocketLinkOptions {
   readonly self: LinkSelf
   readonly limits: LinkLimits
+  /** The side that dialed says hello first; the other one answers only whom it believes. */
+  readonly dialed: boolean
   /** Who the other side is, by its hello; throws E_AUTH if it may not be. */
   believe(hello: Hello): LinkPeer
   /** The link is up; messages go to what is returned, from the next one on. */
@@ -24,7 +26,7 @@ export interface SocketLinkOptions {
 }
 
 /**
- * - `greeting`: our hello is sent, theirs is awaited
+ * - `greeting`: the other side's hello is awaited
  * - `open`: messages pass
  * - `closing`: what is queued goes out, what comes in is dropped
  * - `closed`: the socket is destroyed or about to be
@@ -71,7 +73,7 @@ export class SocketLink implements LinkConnection {
     socket.on('close', () => this.#closed())
     const { handshakeMs } = options.limits
     this.#timer = setTimeout(() => this.#end(silent(handshakeMs)), handshakeMs)
-    this.#write(greetingVersion, linkEnvelope, helloOf(options.self))
+    if (options.dialed) this.#write(greetingVersion, linkEnvelope, helloOf(options.self))
   }
 
   get peer(): LinkPeer {
@@ -151,8 +153,10 @@ export class SocketLink implements LinkConnection {
   }
 
   #take(envelope: Envelope, message: WireMessage): void {
-    if (message.type === 'hello') this.#greet(message)
-    else if (message.type === 'refused') this.#end(refusedBy(message))
+    if (message.type === 'hello') {
+      if (this.#phase.name === 'greeting') this.#greet(message)
+      else throw new TailgateError('E_FRAME', 'the other side said hello twice')
+    } else if (message.type === 'refused') this.#end(refusedBy(message))
     else if (message.type === 'ping') this.#write(this.#reader.version, linkEnvelope, { type: 'pong' })
     else if (message.type !== 'pong' && this.#phase.name === 'open') {
       this.#phase.events.message(envelope, message)
@@ -160,9 +164,11 @@ export class SocketLink implements LinkConnection {
   }
 
   #greet(hello: Hello): void {
-    const { self, limits } = this.#options
-    this.#reader.version = agreeVersion(helloOf(self), hello)
+    const { dialed, limits } = this.#options
+    const ours = helloOf(this.#options.self)
+    this.#reader.version = agreeVersion(ours, hello)
     const peer = this.#options.believe(hello)
+    if (!dialed) this.#write(greetingVersion, linkEnvelope, ours)
     clearTimeout(this.#timer)
     if (limits.pingMs > 0) this.#timer = setInterval(() => this.#ping(), limits.pingMs)
     this.#peer = peer
@@ -247,6 +253,7 @@ function lost(sentence: string, cause?: unknown): TailgateError {
  * certificate, so the verdict arrives as an alert in the place of the hello.
  */
 export function brokenBy(cause: Error, beforeUp: boolean): TailgateError {
+  if (cause instanceof TailgateError) return cause
   const code = (cause as NodeJS.ErrnoException).code ?? ''
   if (beforeUp && (code.startsWith('ERR_SSL') || code.startsWith('ERR_TLS'))) {
     return new TailgateError('E_AUTH', `TLS with the other side failed: ${messageOf(cause)}`, { cause })
