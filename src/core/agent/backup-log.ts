@@ -14,8 +14,9 @@ export interface BackupLogEvents {
 }
 
 /**
- * A backup's log, as far as it decides something: which epoch fits, what is acknowledged, and what the gateway is
- * told when they disagree. `stored ≤ handed`: what the store has made durable, and what it was given.
+ * A backup's log, as far as it decides something: which epoch fits, what is acknowledged, and what the
+ * gateway is told when they disagree. `stored ≤ handed`: what the store has made durable, and what it was
+ * given.
  */
 export class BackupLog {
   readonly #port: AgentPort
@@ -87,9 +88,8 @@ export class BackupLog {
   /** Hot path: one epoch of input. */
   epoch(history: HistoryId, firstLsn: Lsn, lastLsn: Lsn, records: readonly Uint8Array[]): void {
     if (this.#phase === 'failed') return
-    if (this.#phase !== 'open' || history !== this.#history || firstLsn !== this.#handed + 1 || lastLsn < firstLsn) {
-      return this.#gap(history, firstLsn)
-    }
+    const fits = history === this.#history && firstLsn === this.#handed + 1 && lastLsn >= firstLsn
+    if (this.#phase !== 'open' || !fits) return this.#gap(history, firstLsn)
     this.#gapTold = false
     this.#handed = lastLsn
     const incarnation = this.#incarnation
@@ -139,8 +139,8 @@ export class BackupLog {
     this.#phase = 'opening'
     this.#port.openLog(settings, (now, outcome) => {
       if (incarnation !== this.#incarnation) return
-      if (!outcome.ok) return this.#fail(now, outcome.reason)
-      this.#opened(outcome.log)
+      if (outcome.ok) this.#opened(outcome.log)
+      else this.#unreadable(outcome.reason)
       this.#answerPosition()
       this.#events.changed(now)
     })
@@ -154,8 +154,19 @@ export class BackupLog {
     this.#pruning = 0
   }
 
+  /**
+   * The gateway is told that nothing is held, and begins a history: if the disk is at fault, that will
+   * fail.
+   */
+  #unreadable(reason: string): void {
+    this.#phase = 'failed'
+    this.#failure = reason
+    this.#port.report({ type: 'log-failed', reason })
+  }
+
   #appended(now: Millis, upTo: Lsn): void {
-    // The store may already hold more than was asked for when it answers an earlier append: one answer tells all.
+    // The store may already hold more than was asked for when it answers an earlier append: one answer tells
+    // all.
     if (upTo <= this.#stored) return
     this.#stored = upTo < this.#handed ? upTo : this.#handed
     this.#voice.toGateway(this.#history, { type: 'ack', lsn: this.#stored })
@@ -174,12 +185,16 @@ export class BackupLog {
     this.#answerPosition()
   }
 
-  /** Only what is stored is told, and only when nothing more is on its way: the gateway goes on from there. */
+  /**
+   * Only what is stored is told, and only when nothing more is on its way: the gateway goes on from
+   * there.
+   */
   #answerPosition(): void {
     if (!this.#positionDue || this.#phase === 'opening' || this.#handed !== this.#stored) return
     this.#positionDue = false
     const holds = this.#phase === 'open'
-    this.#voice.toGateway(holds ? this.#history : noHistory, { type: 'position', lastLsn: holds ? this.#stored : noLsn })
+    const lastLsn = holds ? this.#stored : noLsn
+    this.#voice.toGateway(holds ? this.#history : noHistory, { type: 'position', lastLsn })
   }
 
   #fail(now: Millis, reason: string): void {

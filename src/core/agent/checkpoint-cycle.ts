@@ -21,7 +21,10 @@ type Phase =
     readonly at: 'sending', readonly checkpoint: CheckpointId, readonly history: HistoryId
     bytes: number, crc: OutputHash, until: Millis
   }
-  | { readonly at: 'storing', readonly checkpoint: CheckpointId, readonly history: HistoryId, readonly until: Millis }
+  | {
+    readonly at: 'storing', readonly checkpoint: CheckpointId, readonly history: HistoryId
+    readonly until: Millis
+  }
   /** Given up; the engine has not said yet that it is done with it. `until` undefined: that was reported. */
   | { readonly at: 'ending', readonly checkpoint: CheckpointId, readonly until: Millis | undefined }
 
@@ -61,8 +64,8 @@ export class CheckpointCycle {
     this.#port = port
     this.#voice = voice
     this.#limits = limits
-    this.#number = voice.state.checkpoints
-    this.#reserved = voice.state.checkpoints
+    this.#number = voice.state().checkpoints
+    this.#reserved = voice.state().checkpoints
   }
 
   /** The gateway said where checkpoints go. One under way goes on unless its way there changed. */
@@ -88,8 +91,8 @@ export class CheckpointCycle {
   }
 
   /**
-   * The guest runs, or does not any more. An image whose mark has been given may still become whole without it,
-   * and would be the newest there is: the engine says whether it does.
+   * The guest runs, or does not any more. An image whose mark has been given may still become whole without
+   * it, and would be the newest there is: the engine says whether it does.
    */
   guestRuns(now: Millis, running: boolean): void {
     this.#running = running
@@ -138,12 +141,16 @@ export class CheckpointCycle {
     }
   }
 
-  /** The gateway's answer while the guest stands still: the only thing that lets it run on as part of a checkpoint. */
+  /**
+   * The gateway's answer while the guest stands still: the only thing that lets it run on as part of a
+   * checkpoint.
+   */
   marked(now: Millis, history: HistoryId, checkpoint: CheckpointId, mark: Lsn): void {
     const phase = this.#phase
     const peer = this.#peer
     if (phase.at !== 'standing' || phase.checkpoint !== checkpoint || peer === undefined) {
-      this.#port.report({ type: 'refused', checkpoint, reason: 'a mark for a guest that does not stand still for it' })
+      const reason = 'a mark for a guest that does not stand still for it'
+      this.#port.report({ type: 'refused', checkpoint, reason })
       return
     }
     const until = millis(now + this.#limits.imageMs)
@@ -168,7 +175,8 @@ export class CheckpointCycle {
 
   refused(now: Millis, link: LinkId, checkpoint: CheckpointId, reason: string): void {
     const phase = this.#phase
-    if (link !== this.#peer || phase.at !== 'sending' && phase.at !== 'storing' || phase.checkpoint !== checkpoint) return
+    if (link !== this.#peer || phase.at !== 'sending' && phase.at !== 'storing') return
+    if (phase.checkpoint !== checkpoint) return
     if (phase.at === 'sending') return this.#giveUp(now, reason)
     this.#phase = idle
     this.#failed(checkpoint, reason)
@@ -178,8 +186,8 @@ export class CheckpointCycle {
   /** The first is due at once, the next an interval after that one began; sooner after a failure. */
   #nextBegin(): Millis | undefined {
     const plan = this.#plan
-    if (plan === undefined || this.#peer === undefined || !this.#running || !this.#voice.hasGateway) return undefined
-    if (plan.intervalMs <= 0) return undefined
+    if (plan === undefined || plan.intervalMs <= 0) return undefined
+    if (this.#peer === undefined || !this.#running || !this.#voice.hasGateway()) return undefined
     if (this.#beganAt === undefined) return millis(0)
     const retry = this.#limits.retryMs * 2 ** (this.#failures - 1)
     return millis(this.#beganAt + (this.#failures === 0 ? plan.intervalMs : Math.min(retry, plan.intervalMs)))
@@ -192,7 +200,7 @@ export class CheckpointCycle {
 
   #begin(now: Millis): void {
     if (this.#number >= this.#reserved) return this.#reserve()
-    const checkpoint = checkpointId(this.#voice.state.generation * numbersPerGeneration + this.#number)
+    const checkpoint = checkpointId(this.#voice.state().generation * numbersPerGeneration + this.#number)
     this.#number++
     this.#beganAt = now
     this.#phase = { at: 'beginning', checkpoint, until: millis(now + this.#limits.engineMs) }
@@ -234,9 +242,9 @@ export class CheckpointCycle {
     const phase = this.#phase
     if (phase.at === 'ending' && phase.checkpoint === checkpoint) { this.#phase = idle; return }
     if (phase.at !== 'sending' || phase.checkpoint !== checkpoint || this.#peer === undefined) return
-    this.#phase = { at: 'storing', checkpoint, history: phase.history, until: millis(now + this.#limits.imageMs) }
-    const { bytes, crc } = phase
-    this.#voice.toPeer(this.#peer, phase.history, { type: 'checkpoint-end', checkpoint, bytes, crc })
+    const { bytes, crc, history } = phase
+    this.#phase = { at: 'storing', checkpoint, history, until: millis(now + this.#limits.imageMs) }
+    this.#voice.toPeer(this.#peer, history, { type: 'checkpoint-end', checkpoint, bytes, crc })
   }
 
   #engineFailed(now: Millis, checkpoint: CheckpointId, reason: string): void {

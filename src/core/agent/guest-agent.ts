@@ -1,13 +1,17 @@
-import type { Generation, HistoryId, Lsn, Millis } from '../ids.ts'
+import type { Generation, HistoryId, Millis } from '../ids.ts'
 import { millis, noHistory, noLsn } from '../ids.ts'
-import type { AgentMessage, CheckpointMessage, Envelope, GatewayMessage, LogPosition, Message, Role } from '../message.ts'
+import type {
+  AgentMessage, CheckpointMessage, Envelope, GatewayMessage, GuestCondition, LogPosition, Message, Role
+} from '../message.ts'
 import { BackupLog } from './backup-log.ts'
 import { CheckpointCycle } from './checkpoint-cycle.ts'
+import { DurableState } from './durable-state.ts'
 import { GuestSlot } from './guest-slot.ts'
 import { Heartbeats } from './heartbeats.ts'
 import { Images } from './images.ts'
 import type { AgentPort, AgentSettings, AgentState, LinkId } from './port.ts'
-import { Promotion } from './promotion.ts'
+import { Promotion, type PromotionOrder } from './promotion.ts'
+import { Turnstile } from './turnstile.ts'
 import type { AgentVoice } from './voice.ts'
 
 type Assign = Extract<GatewayMessage, { type: 'assign' }>
@@ -25,9 +29,10 @@ interface Waiting {
 /**
  * What one host does for one guest: primary, backup, or nothing. Driven by calls, answering through its port.
  *
- * Three rules stand above all others. A generation is on disk before it is acted on, and an older one is answered
- * with `stale`. A guest starts only when a gateway says so: `assign` to a primary with `boot`, or `promote`. And a
- * guest that runs where a newer generation has no primary is ended before that generation gets an answer.
+ * Three rules stand above all others. A generation is on disk before it is acted on, and an older one is
+ * answered with `stale`. A guest starts only when a gateway says so: `assign` to a primary with `boot`, or
+ * `promote`. And a guest that runs where a newer generation has no primary is ended before that generation
+ * gets an answer.
  */
 export class GuestAgent {
   readonly #port: AgentPort
@@ -41,9 +46,7 @@ export class GuestAgent {
   #promotion: Promotion | undefined
   /** The generation of the promotion under way. */
   #promotedTo: Generation | undefined
-  /** As it is on disk, and as it will be when everything ordered has been written. */
-  #state: AgentState
-  #written: AgentState
+  readonly #state: DurableState
   /** The role of this life: whatever is on disk, a restarted agent has none until a gateway gives one. */
   #role: Role = 'idle'
   readonly #links = new Set<LinkId>()
@@ -51,19 +54,21 @@ export class GuestAgent {
   #gateway: LinkId | undefined
   /** The history the gateway spoke of last; a primary's messages carry it. */
   #history: HistoryId = noHistory
-  /** Writes and endings that the gateway's messages wait for. */
-  #holds = 0
+  /** The gateway's messages wait here while a write or an ending is under way that they depend on. */
+  readonly #turnstile: Turnstile<Waiting>
   /** A primary's assignment that came during its promotion, for when that is done. */
   #afterReplay: Assign | undefined
-  #waiting: Waiting[] = []
 
   constructor(port: AgentPort, settings: AgentSettings) {
     this.#port = port
     this.#settings = settings
-    this.#state = this.#written = settings.state
-    this.#voice = this.#makeVoice()
     const { limits } = settings
-    this.#slot = new GuestSlot(port, settings.condition, settings.endpoints, now => { this.#guestChanged(now) })
+    this.#state = new DurableState(port, settings.state)
+    this.#turnstile = new Turnstile(limits.waitingMax)
+    this.#voice = this.#makeVoice()
+    this.#slot = new GuestSlot(port, settings.condition, settings.endpoints, now => {
+      this.#guestChanged(now)
+    })
     this.#cycle = new CheckpointCycle(port, this.#voice, limits)
     this.#log = new BackupLog(port, this.#voice, {
       changed: now => { this.#logChanged(now) },
@@ -74,8 +79,13 @@ export class GuestAgent {
 
   get role(): Role { return this.#role }
   /** As it is on disk. */
-  get generation(): Generation { return this.#state.generation }
-  get condition(): AgentSettings['condition'] { return this.#slot.condition }
+  get generation(): Generation { return this.#state.now.generation }
+  get condition(): GuestCondition { return this.#slot.condition }
+  /** What a gateway is told: a guest whose replay nobody goes on with is not there to be served. */
+  get #condition(): GuestCondition {
+    const { condition } = this.#slot
+    return this.#promotion?.orphaned === true && condition === 'running' ? 'absent' : condition
+  }
 
   /** A gateway's link is established; it owns nothing before its `assign`. */
   linkUp(_now: Millis, link: LinkId): void {
@@ -84,7 +94,7 @@ export class GuestAgent {
 
   linkDown(now: Millis, link: LinkId): void {
     this.#links.delete(link)
-    this.#waiting = this.#waiting.filter(waiting => waiting.link !== link)
+    this.#turnstile.keep(waiting => waiting.link !== link)
     if (link !== this.#gateway) return
     this.#gateway = undefined
     this.#port.report({ type: 'gateway-lost' })
@@ -107,11 +117,9 @@ export class GuestAgent {
 
   gatewayMessage(now: Millis, link: LinkId, envelope: Envelope, message: Message): void {
     if (!this.#links.has(link)) return
-    if (this.#holds === 0 || message.type === 'heartbeat-ack') return this.#take(now, link, envelope, message)
-    if (this.#waiting.length < this.#settings.limits.waitingMax) {
-      this.#waiting.push({ link, envelope, message })
-      return
-    }
+    const passes = this.#turnstile.free || message.type === 'heartbeat-ack'
+    if (passes) return this.#take(now, link, envelope, message)
+    if (this.#turnstile.wait({ link, envelope, message })) return
     this.#port.closeGateway(link, 'too many messages wait for this host\'s disk')
     this.linkDown(now, link)
   }
@@ -146,13 +154,16 @@ export class GuestAgent {
   }
 
   #take(now: Millis, link: LinkId, envelope: Envelope, message: Message): void {
-    const known = this.#state.generation
+    const known = this.#state.now.generation
     if (envelope.generation < known) {
       this.#port.report({ type: 'stale', generation: envelope.generation, reason: message.type })
+      if (message.type === 'assign') this.#tellWhatIsHere(link)
       this.#port.sendGateway(link, this.#envelope(noHistory), { type: 'stale' })
       return
     }
     if (message.type === 'assign') return this.#assign(now, link, envelope, message)
+    // An operator who accepts a loss may reach an agent that no gateway could give a role.
+    if (message.type === 'promote' && message.acceptLoss && envelope.generation > known) this.#follow(link)
     if (link !== this.#gateway) return this.#refuse(`${message.type} before an assign on this link`)
     if (message.type === 'begin') return this.#begin(now, envelope, message)
     if (message.type === 'promote') return this.#promote(now, envelope, message)
@@ -184,8 +195,19 @@ export class GuestAgent {
     }
   }
 
+  /**
+   * A gateway that does not know the generation finds it, and where the guest runs, by asking every
+   * agent.
+   */
+  #tellWhatIsHere(link: LinkId): void {
+    const role = this.#role === 'idle' ? this.#state.now.role : this.#role
+    this.#port.sendGateway(link, this.#envelope(noHistory), {
+      type: 'heartbeat', n: 0, role, condition: this.#condition, log: undefined
+    })
+  }
+
   #assign(now: Millis, link: LinkId, envelope: Envelope, message: Assign): void {
-    const newer = envelope.generation > this.#state.generation
+    const newer = envelope.generation > this.#state.now.generation
     this.#follow(link)
     // Within one generation the gateway cannot want this guest both alive and gone: it is told, and decides.
     if (!newer && message.role !== 'primary' && this.#inService()) {
@@ -197,17 +219,18 @@ export class GuestAgent {
     this.#history = envelope.history
     const kept = this.#promotion !== undefined && !newer && message.role !== 'idle'
     if (kept) return this.#answerDuringPromotion(now, message)
-    const started = this.#state.started || message.role === 'primary' && message.boot
+    const started = this.#state.now.started || message.role === 'primary' && message.boot
     this.#durably(now, { generation: envelope.generation, role: message.role, started }, at => {
       if (newer) {
         this.#beats.forgetLease()
         this.#cycle.stop(at, `generation ${envelope.generation} has begun`)
       }
-      const mustStop = message.role !== 'primary' && !this.#slot.empty || this.#promotion?.networkOpen === false
+      const unwanted = message.role !== 'primary' && !this.#slot.empty
+      const mustStop = unwanted || this.#promotion?.networkOpen === false
       this.#endPromotion()
       if (!mustStop) return this.#takeRole(at, link, message)
       this.#cycle.stop(at, 'the guest is ended')
-      this.#holds++
+      this.#turnstile.hold()
       this.#slot.stop(`generation ${envelope.generation} made this host ${message.role}`, stoppedAt => {
         this.#takeRole(stoppedAt, link, message)
         this.#free(stoppedAt)
@@ -232,18 +255,17 @@ export class GuestAgent {
     return this.#slot.condition === 'running' || this.#slot.starting
   }
 
-  /** The gateway's link came back in the middle: the promotion goes on, and the gateway will ask on. */
+  /** The gateway's link came back in the middle: the promotion waits for what it says next. */
   #answerDuringPromotion(now: Millis, message: Assign): void {
     this.#beats.start(now, message.heartbeatMs, message.leaseMs)
     this.#beat(now)
     this.#tellGuest()
-    this.#promotion?.tellPromoted()
     this.#afterReplay = message.role === 'primary' ? message : undefined
   }
 
   #takeRole(now: Millis, link: LinkId, message: Assign): void {
     this.#role = message.role
-    this.#port.report({ type: 'role', role: message.role, generation: this.#state.generation })
+    this.#port.report({ type: 'role', role: message.role, generation: this.#state.now.generation })
     if (link === this.#gateway) this.#beats.start(now, message.heartbeatMs, message.leaseMs)
     if (message.role === 'primary') this.#becomePrimary(now, message)
     else this.#cycle.stop(now, `the host is ${message.role} now`)
@@ -259,7 +281,8 @@ export class GuestAgent {
 
   #becomePrimary(now: Millis, message: Assign): void {
     this.#cycle.assign(now, {
-      peer: message.peer, peerAddress: message.peerAddress, intervalMs: message.checkpointMs, history: this.#history
+      peer: message.peer, peerAddress: message.peerAddress, intervalMs: message.checkpointMs,
+      history: this.#history
     })
     this.#cycle.guestRuns(now, this.#slot.condition === 'running')
     if (message.boot && this.#slot.empty) this.#slot.start()
@@ -271,7 +294,6 @@ export class GuestAgent {
     }
     const { generation, history } = envelope
     this.#history = history
-    if (generation === this.#state.generation) return this.#log.begin(history, generation, message.firstLsn)
     this.#durably(now, { generation }, () => { this.#log.begin(history, generation, message.firstLsn) })
   }
 
@@ -283,63 +305,66 @@ export class GuestAgent {
   }
 
   #checkpointIn(link: LinkId, envelope: Envelope, message: CheckpointMessage): void {
-    if (message.type === 'checkpoint-data') return this.#images.data(link, message.checkpoint, message.bytes)
-    if (message.type === 'checkpoint-end') {
-      return this.#images.end(link, message.checkpoint, message.bytes, message.crc)
-    }
-    if (message.type === 'checkpoint-abort') return this.#images.aborted(link, message.checkpoint, message.reason)
+    const { checkpoint } = message
+    if (message.type === 'checkpoint-data') return this.#images.data(link, checkpoint, message.bytes)
+    if (message.type === 'checkpoint-abort') return this.#images.aborted(link, checkpoint, message.reason)
+    if (message.type === 'checkpoint-end') this.#images.end(link, checkpoint, message.bytes, message.crc)
     if (message.type !== 'checkpoint-begin') return
     const { generation, history } = envelope
-    const problem = generation !== this.#state.generation
-      ? `generation ${generation}, but this host knows ${this.#state.generation}`
-      : this.#role !== 'backup' || this.#promotion !== undefined ? 'this host is no backup of the guest' : undefined
-    if (problem === undefined) {
-      return this.#images.begin(link, message.checkpoint, message.mark, history, generation)
-    }
-    this.#port.report({ type: 'image-refused', checkpoint: message.checkpoint, reason: problem })
-    this.#voice.toPeer(link, history, { type: 'checkpoint-refused', checkpoint: message.checkpoint, reason: problem })
+    const reason = this.#cannotStore(generation)
+    if (reason === undefined) return this.#images.begin(link, checkpoint, message.mark, history, generation)
+    this.#port.report({ type: 'image-refused', checkpoint, reason })
+    this.#voice.toPeer(link, history, { type: 'checkpoint-refused', checkpoint, reason })
+  }
+
+  #cannotStore(generation: Generation): string | undefined {
+    const known = this.#state.now.generation
+    if (generation !== known) return `the checkpoint is of generation ${generation}, this host knows ${known}`
+    if (this.#role === 'backup' && this.#promotion === undefined) return undefined
+    return 'this host is no backup of the guest'
   }
 
   #promote(now: Millis, envelope: Envelope, message: Promote): void {
     const { generation, history } = envelope
-    const refused = this.#cannotPromote(generation)
     // Asked again after the link was away: what was done is told, or will be when it is done.
-    if (this.#promotion !== undefined && generation === this.#promotedTo) return this.#promotion.tellPromoted()
-    if (refused !== undefined) {
-      this.#port.report({ type: 'promote-failed', generation, reason: refused })
-      this.#voice.toGateway(history, { type: 'promote-failed', reason: refused })
-      return
-    }
+    if (this.#promotion !== undefined && generation === this.#promotedTo) return this.#promotion.resume()
+    const refusal = this.#cannotPromote(generation, message.acceptLoss)
+    if (refusal !== undefined) return this.#refusePromotion(history, refusal)
     this.#durably(now, { generation }, at => {
       this.#beats.forgetLease()
       if (!this.#settings.canRestore) {
-        const reason = 'the engine of this host cannot restore a checkpoint'
-        this.#port.report({ type: 'promote-failed', generation, reason })
-        this.#voice.toGateway(history, { type: 'promote-failed', reason })
-        return
+        return this.#refusePromotion(history, 'the engine of this host cannot restore a checkpoint')
       }
-      this.#startPromotion(now, at, generation, {
-        history, lastLsn: message.lastLsn, acceptLoss: message.acceptLoss
+      const order = { history, lastLsn: message.lastLsn, acceptLoss: message.acceptLoss }
+      const leftOver = this.#promotion !== undefined || !this.#slot.empty
+      this.#endPromotion()
+      if (!leftOver) return this.#startPromotion(now, at, generation, order)
+      this.#turnstile.hold()
+      this.#slot.stop('a newer generation restores it anew', stoppedAt => {
+        this.#startPromotion(now, stoppedAt, generation, order)
+        this.#free(stoppedAt)
       })
     })
   }
 
-  #cannotPromote(generation: Generation): string | undefined {
-    if (this.#role !== 'backup') return `this host is ${this.#role}, not backup`
-    if (generation <= this.#state.generation) return `generation ${generation} is not newer than the one known here`
-    if (this.#promotion !== undefined) return 'another promotion is under way'
-    if (!this.#slot.empty) return 'a guest is here already'
-    return undefined
+  #cannotPromote(generation: Generation, acceptLoss: boolean): string | undefined {
+    const known = this.#state.now.generation
+    if (generation <= known) return `generation ${generation} is not newer than ${known}, which is known here`
+    if (this.#role === 'backup' || acceptLoss && this.#role === 'idle') return undefined
+    return `this host is ${this.#role}, not backup`
   }
 
-  #startPromotion(
-    askedAt: Millis, now: Millis, generation: Generation,
-    order: { readonly history: HistoryId, readonly lastLsn: Lsn, readonly acceptLoss: boolean }
-  ): void {
+  #refusePromotion(history: HistoryId, reason: string): void {
+    this.#port.report({ type: 'promote-failed', reason })
+    this.#voice.toGateway(history, { type: 'promote-failed', reason })
+  }
+
+  #startPromotion(askedAt: Millis, now: Millis, generation: Generation, order: PromotionOrder): void {
     this.#images.stopReceiving('the host is being promoted')
     this.#promotedTo = generation
     this.#promotion = new Promotion({
-      port: this.#port, voice: this.#voice, log: this.#log, images: this.#images, limits: this.#settings.limits,
+      port: this.#port, voice: this.#voice, log: this.#log, images: this.#images,
+      limits: this.#settings.limits,
       events: {
         restored: (at, endpoints) => { this.#slot.run(at, endpoints) },
         networkOpen: at => { this.#renewLease(at) },
@@ -353,7 +378,7 @@ export class GuestAgent {
   #promotionFailed(now: Millis): void {
     this.#endPromotion()
     if (this.#slot.empty) return
-    this.#holds++
+    this.#turnstile.hold()
     this.#slot.stop('its promotion failed', at => { this.#free(at) })
     this.#beat(now)
   }
@@ -363,11 +388,13 @@ export class GuestAgent {
     this.#port.attached()
     this.#durably(now, { role: 'primary' }, at => {
       const assigned = this.#afterReplay
+      const { orphaned } = promotion
       this.#endPromotion()
       this.#role = 'primary'
       this.#log.drop()
       this.#images.dropAll()
-      this.#port.report({ type: 'replayed', generation: this.#state.generation })
+      this.#port.report({ type: 'replayed', generation: this.#state.now.generation })
+      if (orphaned) this.#tellGuest()
       if (assigned !== undefined) this.#becomePrimary(at, assigned)
     })
   }
@@ -395,10 +422,10 @@ export class GuestAgent {
     if (this.#gateway === undefined) return
     const n = this.#beats.due(now)
     if (n === undefined) return
-    const role = this.#promotion?.guestThere === true ? 'primary' : this.#role
+    const role = this.#role
     const log = role === 'backup' ? this.#position() : undefined
     const history = log === undefined ? this.#history : this.#log.history
-    this.#voice.toGateway(history, { type: 'heartbeat', n, role, condition: this.#slot.condition, log })
+    this.#voice.toGateway(history, { type: 'heartbeat', n, role, condition: this.#condition, log })
   }
 
   #position(): LogPosition {
@@ -411,45 +438,41 @@ export class GuestAgent {
   }
 
   #acknowledged(now: Millis, n: number): void {
-    this.#beats.acknowledged(n)
-    this.#renewLease(now)
+    if (this.#beats.acknowledged(n)) this.#renewLease(now)
   }
 
   /** Only for a guest that clients may reach: a lease must not open the network of a standby. */
   #renewLease(now: Millis): void {
-    const open = this.#promotion === undefined ? this.#role === 'primary' : this.#promotion.networkOpen
+    const open = this.#promotion === undefined ? this.#role === 'primary'
+      : this.#promotion.networkOpen && !this.#promotion.orphaned
     const remaining = this.#beats.remaining(now)
-    if (open && this.#slot.condition === 'running' && remaining !== undefined) this.#port.renewLease(remaining)
+    if (!open || this.#slot.condition !== 'running' || remaining === undefined) return
+    this.#port.renewLease(remaining)
   }
 
   #tellGuest(): void {
-    const { condition, endpoints, reason } = this.#slot
+    const condition = this.#condition
+    const { endpoints } = this.#slot
+    const reason = condition === this.#slot.condition
+      ? this.#slot.reason
+      : 'its promotion was not finished: restore it anew, with failover --accept-loss'
     this.#voice.toGateway(this.#history, { type: 'guest', condition, endpoints, reason })
   }
 
   /** Writes a change of generation or role, and lets nothing of the gateway's pass before it is there. */
   #durably(now: Millis, change: Partial<AgentState>, then: (now: Millis) => void): void {
-    const before = this.#state
-    const same = (Object.keys(change) as (keyof AgentState)[]).every(key => before[key] === change[key])
-    if (same && this.#written === before) return then(now)
-    this.#holds++
-    this.#voice.persist(change, at => {
-      if (this.#state.generation !== before.generation) {
-        this.#port.report({ type: 'generation', generation: this.#state.generation })
-      }
+    if (this.#state.is(change)) return then(now)
+    this.#turnstile.hold()
+    this.#state.change(change, at => {
       then(at)
       this.#free(at)
     })
   }
 
-  /** What waited is taken, in its order, until something has to be waited for again. */
   #free(now: Millis): void {
-    this.#holds--
-    while (this.#holds === 0) {
-      const next = this.#waiting.shift()
-      if (next === undefined) return
-      if (this.#links.has(next.link)) this.#take(now, next.link, next.envelope, next.message)
-    }
+    this.#turnstile.release(({ link, envelope, message }) => {
+      if (this.#links.has(link)) this.#take(now, link, envelope, message)
+    })
   }
 
   #refuse(reason: string): void {
@@ -457,27 +480,21 @@ export class GuestAgent {
   }
 
   #envelope(history: HistoryId): Envelope {
-    return { guest: this.#settings.guest, generation: this.#state.generation, history }
+    return { guest: this.#settings.guest, generation: this.#state.now.generation, history }
   }
 
   #makeVoice(): AgentVoice {
-    const agent = this
     return {
-      get state() { return agent.#state },
-      get hasGateway() { return agent.#gateway !== undefined },
+      state: () => this.#state.now,
+      hasGateway: () => this.#gateway !== undefined,
       toGateway: (history: HistoryId, message: AgentMessage) => {
-        if (this.#gateway !== undefined) this.#port.sendGateway(this.#gateway, this.#envelope(history), message)
+        const link = this.#gateway
+        if (link !== undefined) this.#port.sendGateway(link, this.#envelope(history), message)
       },
       toPeer: (link: LinkId, history: HistoryId, message: CheckpointMessage) => {
         this.#port.sendPeer(link, this.#envelope(history), message)
       },
-      persist: (change: Partial<AgentState>, done: (now: Millis) => void) => {
-        const written = this.#written = { ...this.#written, ...change }
-        this.#port.persist(written, now => {
-          this.#state = written
-          done(now)
-        })
-      }
+      persist: (change, done) => { this.#state.change(change, done) }
     }
   }
 }

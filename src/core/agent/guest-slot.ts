@@ -31,7 +31,9 @@ export class GuestSlot {
   get reason(): string { return this.#reason }
   get starting(): boolean { return this.#starting }
   /** Nothing is there, and nothing is about to be. */
-  get empty(): boolean { return this.#condition === 'absent' && !this.#starting && this.#stopping === undefined }
+  get empty(): boolean {
+    return this.#condition === 'absent' && !this.#starting && this.#stopping === undefined
+  }
 
   start(): void {
     invariant(this.empty, 'only an absent guest is started')

@@ -1,12 +1,15 @@
 import type { Millis } from '../ids.ts'
 import { millis } from '../ids.ts'
 
-/** Heartbeats that may wait for their acknowledgement: older ones are forgotten, which only shortens a lease. */
+/**
+ * Heartbeats that may wait for their acknowledgement: older ones are forgotten, which only shortens a
+ * lease.
+ */
 const unansweredMax = 64
 
 /**
- * When the next heartbeat is due, and until when the lease runs: `leaseMs` from the moment the newest acknowledged
- * heartbeat was *sent*, so that it ends here no later than the gateway reckons.
+ * When the next heartbeat is due, and until when the lease runs: `leaseMs` from the moment the newest
+ * acknowledged heartbeat was *sent*, so that it ends here no later than the gateway reckons.
  */
 export class Heartbeats {
   #everyMs = 0
@@ -43,12 +46,13 @@ export class Heartbeats {
     return this.#n
   }
 
-  /** The gateway acknowledged heartbeat `n`. */
-  acknowledged(n: number): void {
+  /** The gateway acknowledged heartbeat `n`; true when that moved the lease. */
+  acknowledged(n: number): boolean {
     const answered = this.#unanswered.find(sent => sent.n === n)
-    if (answered === undefined) return
+    if (answered === undefined) return false
     this.#unanswered = this.#unanswered.filter(sent => sent.n > n)
     if (this.#leaseMs > 0) this.#leaseEnd = millis(answered.at + this.#leaseMs)
+    return this.#leaseMs > 0
   }
 
   /** What is left of the lease, in milliseconds; undefined where there is none or it has run out. */

@@ -62,7 +62,7 @@ export class Images {
   begin(link: LinkId, checkpoint: CheckpointId, mark: Lsn, history: HistoryId, generation: Generation): void {
     this.#dropIncoming('another checkpoint begins')
     // A primary never uses a number again; one that comes twice must not overwrite the image that counts.
-    if (this.#holds(checkpoint)) return this.#refuse(link, history, checkpoint, 'this checkpoint is stored already')
+    if (this.#holds(checkpoint)) return this.#refuse(link, history, checkpoint, 'it is stored already')
     this.#incoming = {
       link, checkpoint, mark, history, generation, bytes: 0, crc: outputHash(0), phase: 'receiving'
     }
@@ -85,7 +85,7 @@ export class Images {
     const incoming = this.#receiving(link, checkpoint)
     if (incoming === undefined) return
     if (incoming.bytes !== bytes || incoming.crc !== crc) {
-      return this.#refuseIncoming(`the image is not whole: ${incoming.bytes} of ${bytes} bytes, or a wrong CRC`)
+      return this.#refuseIncoming(`not whole: ${incoming.bytes} of ${bytes} bytes, or a wrong CRC`)
     }
     incoming.phase = 'storing'
     const { mark, history, generation } = incoming

@@ -1,7 +1,12 @@
 import type { CheckpointId, Generation, Hash, HistoryId, HostName, Lsn, Millis } from '../ids.ts'
-import type { AgentMessage, CheckpointMessage, Durability, Envelope, GuestCondition, Role } from '../message.ts'
+import type {
+  AgentMessage, CheckpointMessage, Durability, Envelope, GuestCondition, Role
+} from '../message.ts'
 
-/** Names one established link for as long as the agent's process lives; a link that comes again has another. */
+/**
+ * Names one established link for as long as the agent's process lives; a link that comes again has
+ * another.
+ */
 export type LinkId = number
 
 /** What an agent keeps on disk of each guest. */
@@ -53,17 +58,25 @@ export interface ImageInfo {
   readonly crc: number
 }
 
-/** How an order ended that can fail for reasons outside the program. */
-export type Outcome = { readonly ok: true } | { readonly ok: false, readonly reason: string }
-/** ...and one that puts the guest in place. */
-export type GuestOutcome =
-  | { readonly ok: true, readonly endpoints: readonly string[] }
-  | { readonly ok: false, readonly reason: string }
-export type OpenLogOutcome = { readonly ok: true, readonly log: LogSnapshot } | { readonly ok: false, readonly reason: string }
-export type AppendOutcome = { readonly ok: true, readonly lsn: Lsn } | { readonly ok: false, readonly reason: string }
-export type TailOutcome =
-  | { readonly ok: true, readonly piece: { readonly firstLsn: Lsn, readonly records: Uint8Array } | undefined }
-  | { readonly ok: false, readonly reason: string }
+/** An order could not be carried out, for a reason outside the program. */
+export interface Failure {
+  readonly ok: false
+  readonly reason: string
+}
+
+export type Outcome = { readonly ok: true } | Failure
+/** The guest is in place, and its services listen there. */
+export type GuestOutcome = { readonly ok: true, readonly endpoints: readonly string[] } | Failure
+export type OpenLogOutcome = { readonly ok: true, readonly log: LogSnapshot } | Failure
+export type AppendOutcome = { readonly ok: true, readonly lsn: Lsn } | Failure
+
+export interface TailPiece {
+  readonly firstLsn: Lsn
+  readonly records: Uint8Array
+}
+
+/** No piece: the tail has ended. */
+export type TailOutcome = { readonly ok: true, readonly piece: TailPiece | undefined } | Failure
 
 /** What a checkpoint under way tells. Either `ended` or `failed` comes last, exactly once. */
 export interface CheckpointEvents {
@@ -77,10 +90,11 @@ export interface CheckpointEvents {
 }
 
 export type AgentReportType =
-  | 'role' | 'generation' | 'stale' | 'refused' | 'gateway-lost' | 'guest-running' | 'guest-stopped' | 'guest-failed'
-  | 'checkpoint-begun' | 'checkpoint-mark' | 'checkpoint-stored' | 'checkpoint-failed' | 'image-begun' | 'image-refused'
-  | 'counted' | 'log-begun' | 'log-gap' | 'log-failed' | 'promoting' | 'promoted' | 'promote-failed'
-  | 'network-open' | 'tail-end' | 'replayed'
+  | 'role' | 'generation' | 'stale' | 'refused' | 'gateway-lost'
+  | 'guest-running' | 'guest-stopped' | 'guest-failed'
+  | 'checkpoint-begun' | 'checkpoint-mark' | 'checkpoint-stored' | 'checkpoint-failed'
+  | 'image-begun' | 'image-refused' | 'counted' | 'log-begun' | 'log-gap' | 'log-failed'
+  | 'promoting' | 'promoted' | 'promote-failed' | 'network-open' | 'tail-end' | 'replayed'
 
 /** What happened, for logs, metrics and the checkers of the simulator. */
 export interface AgentReport {
@@ -96,9 +110,10 @@ export interface AgentReport {
 }
 
 /**
- * Everything an agent's core wants done for one guest. Nothing here answers at once, unless it says so: `done`
- * comes once, in a later turn. Orders to one part (engine, log, image store, state) are carried out and answered in
- * the order given; answers of different parts come in any order. `now` is the agent's monotonic clock when the answer came.
+ * Everything an agent's core wants done for one guest. Nothing here answers at once, unless it says so:
+ * `done` comes once, in a later turn. Orders to one part (engine, log, image store, state) are carried out
+ * and answered in the order given; answers of different parts come in any order. `now` is the agent's
+ * monotonic clock when the answer came.
  */
 export interface AgentPort {
   readonly hash: Hash
@@ -108,7 +123,10 @@ export interface AgentPort {
   closeGateway(link: LinkId, reason: string): void
   /** Sends to another agent, over a link it opened or one that {@link connectPeer} made. */
   sendPeer(link: LinkId, envelope: Envelope, message: CheckpointMessage): void
-  /** Keeps a link to this agent, and to no other, until told otherwise: `peerUp` and `peerDown` tell of it. */
+  /**
+   * Keeps a link to this agent, and to no other, until told otherwise: `peerUp` and `peerDown` tell of
+   * it.
+   */
   connectPeer(name: HostName, address: string): void
   disconnectPeer(): void
   /** Makes `state` durable; never calls back if that fails, but stops the process. */
@@ -129,19 +147,26 @@ export interface AgentPort {
   attached(): void
   renewLease(remainingMs: number): void
 
-  /** Opens the log, again if it is open; what it cannot read is an outcome, and stays on disk until `beginLog`. */
+  /**
+   * Opens the log, again if it is open; what it cannot read is an outcome, and stays on disk until
+   * `beginLog`.
+   */
   openLog(settings: LogSettings, done: (now: Millis, outcome: OpenLogOutcome) => void): void
   /** Begins a history, and with it a log: also where opening one had failed. */
   beginLog(
     history: HistoryId, generation: Generation, firstLsn: Lsn, done: (now: Millis, outcome: Outcome) => void
   ): void
   append(
-    firstLsn: Lsn, lastLsn: Lsn, records: readonly Uint8Array[], done: (now: Millis, outcome: AppendOutcome) => void
+    firstLsn: Lsn, lastLsn: Lsn, records: readonly Uint8Array[],
+    done: (now: Millis, outcome: AppendOutcome) => void
   ): void
   /** The lsn of a checkpoint's MARK record, if the log holds it. Answers at once. */
   markOf(checkpoint: CheckpointId): Lsn | undefined
   pruneLog(checkpoint: CheckpointId, mark: Lsn, done: (now: Millis, outcome: Outcome) => void): void
-  /** Reads on in the tail; a `reader` not seen before begins at its start. The piece is undefined at its end. */
+  /**
+   * Reads on in the tail; a `reader` not seen before begins at its start. The piece is undefined at its
+   * end.
+   */
   readTail(reader: number, bytesMax: number, done: (now: Millis, outcome: TailOutcome) => void): void
   closeTail(reader: number): void
   /** Forgets the log and its files. */

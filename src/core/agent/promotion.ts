@@ -46,6 +46,7 @@ export class Promotion {
   #reader = 0
   #reading = false
   #tailEnded = false
+  #orphaned = false
 
   constructor(
     parts: {
@@ -70,6 +71,8 @@ export class Promotion {
   /** Its network was ordered open, so that nobody may take it for a standby any more. */
   get networkOrdered(): boolean { return this.#phase === 'open' || this.#phase === 'opening' }
   get guestThere(): boolean { return this.networkOrdered || this.#phase === 'restored' }
+  /** The gateway that ordered it is gone, and with it, as far as is known here, the replay. */
+  get orphaned(): boolean { return this.#orphaned }
 
   /** Goes on as soon as nothing is on its way to the log; called again when the log has changed. */
   advance(now: Millis): void {
@@ -86,12 +89,17 @@ export class Promotion {
       this.#endpoints = outcome.endpoints
       this.#restoreMs = at - this.#startedAt
       this.#events.restored(at, outcome.endpoints)
-      this.tellPromoted()
+      this.#tellPromoted()
     })
   }
 
   /** The gateway asks again after its link was away: says again what it may have missed. */
-  tellPromoted(): void {
+  resume(): void {
+    this.#orphaned = false
+    this.#tellPromoted()
+  }
+
+  #tellPromoted(): void {
     if (this.#image === undefined || !this.guestThere) return
     const { checkpoint, mark, history } = this.#image
     this.#port.report({ type: 'promoted', checkpoint, lsn: mark, ms: this.#restoreMs })
@@ -119,8 +127,13 @@ export class Promotion {
     this.#pump()
   }
 
-  /** What was sent of the tail may be lost: the gateway that comes back is told it from its start. */
+  /**
+   * Whoever comes next may know nothing of the replay: until it says that it goes on, or that all was
+   * replayed, this guest is not one to be served. What was sent of the tail may be lost, so it would begin
+   * at its start.
+   */
   gatewayLost(): void {
+    this.#orphaned = true
     this.#port.closeTail(this.#reader)
     this.#reader++
     this.#reading = false
