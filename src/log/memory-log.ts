@@ -165,9 +165,11 @@ export class MemoryLog implements LogStore {
   }
 
   /** Resolves when memory is within its limit again; one loop works for all who wait. */
-  #makeRoom(): Promise<void> {
-    this.#spilling ??= this.#spillOldest().finally(() => { this.#spilling = undefined })
-    return this.#spilling
+  async #makeRoom(): Promise<void> {
+    while (this.#log.memoryBytes > this.#options.memoryBytes && this.#oldestInMemory()) {
+      this.#spilling ??= this.#spillOldest().finally(() => { this.#spilling = undefined })
+      await this.#spilling
+    }
   }
 
   async #spillOldest(): Promise<void> {

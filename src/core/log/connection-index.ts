@@ -148,6 +148,11 @@ export class ConnectionIndex {
     return this.#marks.find(mark => mark.checkpoint === checkpoint)?.lsn
   }
 
+  /** The mark followed last, if it is still remembered. */
+  get newestMark(): LogMark | undefined {
+    return this.#marks.at(-1)
+  }
+
   /** The connections as they stood at `mark`; undefined if the log has no such mark or it is too old. */
   at(mark: LogMark): MarkView | undefined {
     const first = this.#marks.find(one => one.checkpoint === mark.checkpoint && one.lsn === mark.lsn)

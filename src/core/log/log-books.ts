@@ -105,7 +105,7 @@ export class LogBooks {
 
   /** Nothing more is accepted until {@link begin}. */
   fail(failure: TailgateError): void {
-    this.#failure ??= failure
+    this.#failure = failure
   }
 
   /** Throws if records with these numbers cannot be taken next. Changes nothing. */

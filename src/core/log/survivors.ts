@@ -43,6 +43,7 @@ export class Survivors {
   readonly #pieceBytes: number
   #lsn = 0
   #isBase = false
+  #from = 0
   #pieces: Uint8Array[] = []
   #piece: Uint8Array
   #filled = 0
@@ -92,9 +93,13 @@ export class Survivors {
     return false
   }
 
-  /** Begins the scan of further whole records. `firstLsn` 0: they are an older base. */
-  load(records: Uint8Array, firstLsn: number): void {
+  /**
+   * Begins the scan of further whole records. `firstLsn` 0: they are an older base. Numbered records below
+   * `from` are passed over: an older base holds what is left of them.
+   */
+  load(records: Uint8Array, firstLsn: number, from = 0): void {
     this.#cursor.reset(records)
+    this.#from = from
     this.#isBase = firstLsn === 0
     this.#lsn = this.#isBase ? 0 : firstLsn - 1
   }
@@ -105,7 +110,7 @@ export class Survivors {
     for (let count = 0; count < recordsMax && this.#copied < sliceBytesMax; count++) {
       if (!this.#cursor.next()) return true
       if (!this.#isBase) this.#lsn++
-      this.#follow()
+      if (this.#isBase || this.#lsn >= this.#from) this.#follow()
       if (this.#lsn === this.#view.mark.lsn) return this.#finish()
     }
     return false
