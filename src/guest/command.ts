@@ -1,5 +1,5 @@
 import type { Application } from './application.ts'
-import { notAnInteger, ReplyError } from './reply-error.ts'
+import { notAnInteger, type ReplyError } from './reply-error.ts'
 import type { Session } from './session.ts'
 
 /** What a command does: it writes its whole reply to `session.out`, or throws a ReplyError. */

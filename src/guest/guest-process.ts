@@ -1,9 +1,10 @@
 import { readSync, writeSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { messageOf, TailgateError } from '../base/errors.ts'
+import { unreachable } from '../base/invariant.ts'
 import {
   ChannelReader, encodeMessage, GateVerdict, gateDescriptor, gateStanding, gateVerdictBytes, imagePieceBytes,
-  type ChannelMessage, type Listening, type ReportOfGuest
+  type Listening, type OrderToGuest, type ReportOfGuest
 } from './channel.ts'
 import { Guest, type Misbehaviour } from './guest.ts'
 import { GuestNetwork } from './network.ts'
@@ -27,13 +28,13 @@ export class GuestProcess {
     this.#channel = channel
     this.#exit = exit
     const reader = new ChannelReader()
-    channel.on('data', (bytes: Buffer) => reader.feed(bytes, (message) => this.#obey(message)))
+    channel.on('data', (bytes: Buffer) => reader.feed(bytes, (message) => this.#obey(message as OrderToGuest)))
     channel.on('error', () => undefined)
     channel.on('close', () => this.#orphaned())
     channel.on('end', () => channel.destroy())
   }
 
-  #obey(message: ChannelMessage): void {
+  #obey(message: OrderToGuest): void {
     switch (message.type) {
       case 'start': return this.#carryOut('start', this.#start(message.listen))
       case 'image': return this.#takeImage(message.bytes)
@@ -50,7 +51,7 @@ export class GuestProcess {
       case 'misbehave':
         this.#misbehaviour = { ...this.#misbehaviour, ...message.how }
         return this.#guest?.misbehave(message.how)
-      default: throw new TailgateError('E_FRAME', `an order of the unknown type ${message.type}`)
+      default: return unreachable(message)
     }
   }
 
