@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { TailgateError } from '../base/errors.ts'
-import { inputOffset, outputOffset, type ConnectionId, type InputOffset, type OutputOffset } from '../core/ids.ts'
+import {
+  inputOffset, outputOffset, type ConnectionId, type InputOffset, type OutputOffset
+} from '../core/ids.ts'
 import type { AttachAnswer, OpenedPath } from '../core/path.ts'
 import type { StreamEvents } from '../core/stream.ts'
 import { PlaceKind } from '../guest/wire.ts'
@@ -62,7 +64,8 @@ export class EmbeddedAttach implements Attach, SideOwner {
   }
 
   async attach(
-    endpoint: string, connection: ConnectionId, _path: Uint8Array, received: OutputOffset, events: StreamEvents
+    endpoint: string, connection: ConnectionId, _path: Uint8Array, received: OutputOffset,
+    events: StreamEvents
   ): Promise<AttachAnswer> {
     const { incarnation, connectMs } = this.#settings
     const side = await this.#dial(endpoint, connection, events)

@@ -66,7 +66,7 @@ export class EmbeddedEngine implements Engine {
 
   async *checkpoint(standing: () => Promise<void>): AsyncGenerator<Uint8Array, void> {
     const guest = this.#running()
-    if (this.#checkpointing) throw new TailgateError('E_ENGINE', 'a checkpoint of this guest is being taken already')
+    if (this.#checkpointing) throw new TailgateError('E_ENGINE', 'another checkpoint is being taken')
     if (!guest.image.ready) {
       throw new TailgateError('E_ENGINE', 'the embedded guest has not let go of the previous checkpoint yet')
     }
@@ -143,12 +143,13 @@ export class EmbeddedEngine implements Engine {
 
   #spawn(): GuestHandle {
     if (this.#guest !== undefined) {
-      throw new TailgateError('E_ENGINE', 'the embedded guest is there already; stop it before another is started')
+      throw new TailgateError('E_ENGINE', 'the embedded guest is there already; stop it first')
     }
     const guest = new GuestHandle((reason) => this.#exited(guest, reason))
     this.#guest = guest
     this.#leaseDeadline = 0n
-    if (this.#options.misbehave !== undefined) guest.order({ type: 'misbehave', how: this.#options.misbehave })
+    const { misbehave } = this.#options
+    if (misbehave !== undefined) guest.order({ type: 'misbehave', how: misbehave })
     return guest
   }
 
@@ -197,5 +198,6 @@ export class EmbeddedEngine implements Engine {
 
 function asEngineError(error: unknown): TailgateError {
   if (error instanceof TailgateError && (error.code === 'E_ENGINE' || error.code === 'E_IMAGE')) return error
-  return new TailgateError('E_ENGINE', `the embedded guest could not be put in place: ${messageOf(error)}`, { cause: error })
+  const what = `the embedded guest could not be put in place: ${messageOf(error)}`
+  return new TailgateError('E_ENGINE', what, { cause: error })
 }

@@ -52,9 +52,9 @@ export class GuestHandle {
     channel.on('data', (bytes: Buffer) => reader.feed(bytes, (message) => this.#hear(message)))
     gate.on('data', (bytes: Buffer) => { if (bytes[0] === gateStanding) this.#stands() })
     for (const pipe of [channel, gate]) pipe.on('error', () => undefined)
-    if (stderr !== null && stderr !== undefined) {
-      stderr.on('data', (bytes: Buffer) => { this.#lastWords = (this.#lastWords + bytes.toString()).slice(-lastWordsMax) })
-    }
+    stderr?.on('data', (bytes: Buffer) => {
+      this.#lastWords = (this.#lastWords + bytes.toString()).slice(-lastWordsMax)
+    })
     this.#gone = new Promise((resolve) => {
       const gone = (how: string): void => {
         if (this.#exitReason !== undefined) return
@@ -64,7 +64,9 @@ export class GuestHandle {
         resolve()
       }
       child.once('error', (error) => gone(`the embedded guest could not be started (${error.message})`))
-      child.once('close', (code, signal) => gone(`the embedded guest ended by itself (${signal ?? `exit code ${code}`})`))
+      child.once('close', (code, signal) => {
+        gone(`the embedded guest ended by itself (${signal ?? `exit code ${code}`})`)
+      })
     })
   }
 
@@ -100,7 +102,8 @@ export class GuestHandle {
         reject(new TailgateError('E_ENGINE', this.#exitReason))
         return
       }
-      this.#waiting.set(type, { order: order.type, resolve: (report) => resolve(report as Report<T>), reject })
+      const settle = (report: ReportOfGuest): void => resolve(report as Report<T>)
+      this.#waiting.set(type, { order: order.type, resolve: settle, reject })
       this.order(order)
     })
   }

@@ -84,7 +84,8 @@ export class ImageQueue {
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#wake = undefined
-        reject(new TailgateError('E_ENGINE', `the embedded guest has sent nothing of its image for ${silenceMs} ms`))
+        const what = `the embedded guest has sent nothing of its image for ${silenceMs} ms`
+        reject(new TailgateError('E_ENGINE', what))
       }, silenceMs)
       this.#wake = () => {
         clearTimeout(timer)

@@ -131,8 +131,8 @@ function refuse(command: Command, session: Session, args: readonly string[]): st
     return `ERR wrong number of arguments for '${command.name}' command`
   }
   if (session.subscriptions > 0 && session.out.protocol === 2 && !command.whileSubscribed) {
-    return `ERR Can't execute '${command.name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are `
-      + 'allowed in this context'
+    return `ERR Can't execute '${command.name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / `
+      + 'RESET are allowed in this context'
   }
   return undefined
 }

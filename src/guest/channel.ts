@@ -54,7 +54,11 @@ export type ReportOfGuest =
   | { readonly type: 'image', readonly bytes: Uint8Array }
   | { readonly type: 'image-end', readonly whole: boolean }
   /** An order could not be carried out. */
-  | { readonly type: 'refused', readonly order: OrderToGuest['type'], readonly image: boolean, readonly reason: string }
+  | {
+    readonly type: 'refused', readonly order: OrderToGuest['type'], readonly reason: string
+    /** The image is at fault. */
+    readonly image: boolean
+  }
 
 export type ChannelMessage = OrderToGuest | ReportOfGuest
 
@@ -84,7 +88,8 @@ export class ChannelReader {
       this.#parts = [all.subarray(wanted)]
       this.#length = all.length - wanted
       const body = all.subarray(headBytes, wanted)
-      each(all[4] === imageKind ? { type: 'image', bytes: body } : JSON.parse(body.toString()) as ChannelMessage)
+      if (all[4] === imageKind) each({ type: 'image', bytes: body })
+      else each(JSON.parse(body.toString()) as ChannelMessage)
     }
   }
 

@@ -19,7 +19,8 @@ export interface Command {
 export function command(
   name: string, arity: number, run: Run, flags: { immediate?: boolean, whileSubscribed?: boolean } = {}
 ): Command {
-  return { name, arity, run, immediate: flags.immediate ?? false, whileSubscribed: flags.whileSubscribed ?? false }
+  const { immediate = false, whileSubscribed = false } = flags
+  return { name, arity, run, immediate, whileSubscribed }
 }
 
 /** An argument whose presence the arity has guaranteed. */

@@ -4,7 +4,7 @@ import { messageOf, TailgateError } from '../base/errors.ts'
 import { unreachable } from '../base/invariant.ts'
 import {
   ChannelReader, encodeMessage, GateVerdict, gateDescriptor, gateStanding, gateVerdictBytes, imagePieceBytes,
-  type Listening, type OrderToGuest, type ReportOfGuest
+  type ChannelMessage, type Listening, type OrderToGuest, type ReportOfGuest
 } from './channel.ts'
 import { Guest, type Misbehaviour } from './guest.ts'
 import { GuestNetwork } from './network.ts'
@@ -28,7 +28,8 @@ export class GuestProcess {
     this.#channel = channel
     this.#exit = exit
     const reader = new ChannelReader()
-    channel.on('data', (bytes: Buffer) => reader.feed(bytes, (message) => this.#obey(message as OrderToGuest)))
+    const hear = (message: ChannelMessage): void => this.#obey(message as OrderToGuest)
+    channel.on('data', (bytes: Buffer) => reader.feed(bytes, hear))
     channel.on('error', () => undefined)
     channel.on('close', () => this.#orphaned())
     channel.on('end', () => channel.destroy())
@@ -95,7 +96,7 @@ export class GuestProcess {
 
   async #open(): Promise<ReportOfGuest> {
     const guest = this.#guest
-    if (guest === undefined) throw new TailgateError('E_ENGINE', 'there is no guest whose network could be opened')
+    if (guest === undefined) throw new TailgateError('E_ENGINE', 'there is no guest to open')
     await guest.network.open()
     guest.run()
     guest.misbehave(this.#misbehaviour)
@@ -135,7 +136,9 @@ export class GuestProcess {
         return
       }
       this.#report({ type: 'image', bytes })
-      if (this.#channel.writableNeedDrain) await new Promise((resolve) => this.#channel.once('drain', resolve))
+      if (this.#channel.writableNeedDrain) {
+        await new Promise((resolve) => this.#channel.once('drain', resolve))
+      }
     }
     if (turn === this.#imageTurn) this.#report({ type: 'image-end', whole: true })
   }

@@ -166,7 +166,8 @@ export class GuestStream extends Peer {
     return {
       incarnation: this.incarnation, connection: this.connection, session: this.session.capture(),
       input: this.#input, inputEnded: this.inputEnded, pending: this.parser.pending(),
-      output: Buffer.concat(this.#output.from(this.#output.acknowledged)), outputFrom: this.#output.acknowledged,
+      output: Buffer.concat(this.#output.from(this.#output.acknowledged)),
+      outputFrom: this.#output.acknowledged,
       outputEnded: this.#outputEnded, resetAt: this.#resetAt
     }
   }
@@ -213,8 +214,8 @@ export class GuestStream extends Peer {
   #resetIfReached(): void {
     if (this.#resetAt === undefined || this.#input < this.#resetAt || this.#forgotten) return
     const { session } = this
-    const over = this.drained || session.ending || session.blocked !== undefined || this.around.stalled(session.id)
-    if (over) this.drop()
+    const held = session.blocked !== undefined || this.around.stalled(session.id)
+    if (this.drained || session.ending || held) this.drop()
     else this.around.flushLater(this)
   }
 

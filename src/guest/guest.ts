@@ -181,7 +181,8 @@ export class Guest implements StreamOwner {
   }
 
   #plain(socket: Socket, first: Buffer): void {
-    const client = new PlainClient(this, plainIdBase + ++this.#plainCount, () => this.#plainClients.delete(client))
+    const id = plainIdBase + ++this.#plainCount
+    const client = new PlainClient(this, id, () => this.#plainClients.delete(client))
     this.#plainClients.add(client)
     client.start(socket, first)
   }

@@ -51,7 +51,8 @@ export class Pubsub {
   }
 
   channels(pattern: string | undefined): string[] {
-    return [...this.#channels.keys()].filter((channel) => pattern === undefined || matchesGlob(pattern, channel))
+    const names = [...this.#channels.keys()]
+    return pattern === undefined ? names : names.filter((name) => matchesGlob(pattern, name))
   }
 
   subscribers(channel: string): number {

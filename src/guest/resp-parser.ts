@@ -134,7 +134,9 @@ export class RespParser {
       if (this.#bulk < 0) {
         if (this.#at >= this.#end) return undefined
         const first = this.#buffer[this.#at]
-        if (first !== dollar) throw new ProtocolError(`expected '$', got '${String.fromCharCode(first ?? 0)}'`)
+        if (first !== dollar) {
+          throw new ProtocolError(`expected '$', got '${String.fromCharCode(first ?? 0)}'`)
+        }
         const length = this.#number('bulk count', 'bulk length')
         if (length === undefined) return undefined
         if (length < 0 || length > bulkBytesMax || this.#at - this.#start + length > commandBytesMax) {

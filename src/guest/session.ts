@@ -61,8 +61,10 @@ export class Session implements Watcher {
 
   capture(): SessionState {
     return {
-      id: this.id, protocol: this.out.protocol, name: this.name, queue: this.queue, queueFailed: this.queueFailed,
-      watched: [...this.watched], spoiled: this.spoiled, channels: [...this.channels], patterns: [...this.patterns],
+      id: this.id, protocol: this.out.protocol, name: this.name,
+      queue: this.queue, queueFailed: this.queueFailed,
+      watched: [...this.watched], spoiled: this.spoiled,
+      channels: [...this.channels], patterns: [...this.patterns],
       blocked: this.blocked, ending: this.ending
     }
   }

@@ -5,7 +5,7 @@ import type { ApplicationState } from './application.ts'
 import type { StreamState } from './guest-stream.ts'
 
 /*
- * An image:  'T' 'G' 'I' 'M' | version u32 | body length u64 | crc32 of the body u32 | crc32 of the header so far u32 | body
+ * An image:  'TGIM' | version u32 | length of the body u64 | its crc32 u32 | crc32 of all before u32 | body
  */
 
 export const imageVersion = 1
@@ -37,12 +37,16 @@ export function encodeImage(state: GuestState, pieceBytes: number): Buffer[] {
 export function decodeImage(image: Buffer): GuestState {
   if (image.length < headerBytes) throw torn('it ends before its header does')
   if (image.readUInt32LE(0) !== magic) throw torn('it does not begin as one')
-  if (image.readUInt32LE(20) !== crc32(image.subarray(0, 20))) throw torn('the checksum of its header is wrong')
+  if (image.readUInt32LE(20) !== crc32(image.subarray(0, 20))) {
+    throw torn('the checksum of its header is wrong')
+  }
   const version = image.readUInt32LE(4)
-  if (version !== imageVersion) throw torn(`it has version ${version}, and this guest reads version ${imageVersion}`)
+  if (version !== imageVersion) throw torn(`it has version ${version}, this guest reads ${imageVersion}`)
   const body = image.subarray(headerBytes)
   const length = image.readBigUInt64LE(8)
-  if (BigInt(body.length) !== length) throw torn(`it should have ${length} bytes of state and has ${body.length}`)
+  if (BigInt(body.length) !== length) {
+    throw torn(`it should have ${length} bytes of state and has ${body.length}`)
+  }
   if (crc32(body) !== image.readUInt32LE(16)) throw torn('its checksum is wrong')
   try {
     return deserialize(body) as GuestState

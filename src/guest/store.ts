@@ -9,9 +9,11 @@ export type Value = string | ListValue | HashValue | SetValue
 
 export type ValueType = 'string' | 'list' | 'hash' | 'set'
 
+type StoreEntry = readonly [key: string, type: ValueType, value: string | readonly string[] | HashValue]
+
 /** The store as the snapshot keeps it: only what v8.serialize knows. In the order of insertion. */
 export interface StoreState {
-  readonly entries: readonly (readonly [key: string, type: ValueType, value: string | readonly string[] | HashValue])[]
+  readonly entries: readonly StoreEntry[]
   readonly expiry: ReadonlyMap<string, number>
 }
 
@@ -174,7 +176,7 @@ export class Store {
   }
 
   capture(): StoreState {
-    const entries: [string, ValueType, string | readonly string[] | HashValue][] = []
+    const entries: StoreEntry[] = []
     for (const [key, value] of this.#values) {
       const plain = value instanceof ListValue || value instanceof SetValue ? value.toArray() : value
       entries.push([key, typeOf(value), plain])

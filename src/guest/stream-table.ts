@@ -15,8 +15,8 @@ export class StreamTable {
 
   add(stream: GuestStream): void {
     const streams = this.#byIncarnation.get(stream.incarnation)
-    if (streams === undefined) this.#byIncarnation.set(stream.incarnation, new Map([[stream.connection, stream]]))
-    else streams.set(stream.connection, stream)
+    if (streams !== undefined) streams.set(stream.connection, stream)
+    else this.#byIncarnation.set(stream.incarnation, new Map([[stream.connection, stream]]))
     this.#size += 1
   }
 

@@ -36,7 +36,9 @@ export class Waiting {
 
   /** At the end of a command: hands out what it has put into lists. */
   serve(store: Store): void {
-    for (let key = this.#filled.shift(); key !== undefined; key = this.#filled.shift()) this.#serveKey(key, store)
+    for (let key = this.#filled.shift(); key !== undefined; key = this.#filled.shift()) {
+      this.#serveKey(key, store)
+    }
   }
 
   /** Tells nil to those who have waited long enough. */

@@ -8,7 +8,7 @@ import { TailgateError } from '../base/errors.ts'
  *                                     | control: incarnation u64
  *   answer    00 'T' 'G' version kind | known:   input u64, output u64
  *                                     | accepted, unknown, refused: nothing
- *   place     kind u8, connection u64, place u64          on the control connection, both ways, after `accepted`
+ *   place     kind u8, connection u64, place u64    on the control connection, both ways, after `accepted`
  */
 
 export const wireVersion = 1
@@ -21,7 +21,10 @@ export const greetingBytesMax = headBytes + 24
 
 export type Greeting =
   | { readonly kind: 'open', readonly incarnation: bigint, readonly connection: number }
-  | { readonly kind: 'attach', readonly incarnation: bigint, readonly connection: number, readonly received: number }
+  | {
+    readonly kind: 'attach', readonly incarnation: bigint, readonly connection: number
+    readonly received: number
+  }
   | { readonly kind: 'control', readonly incarnation: bigint }
 
 export type Answer =
@@ -51,8 +54,8 @@ export function writeU64(target: Buffer, at: number, value: number): void {
 /** Reads one; throws E_FRAME beyond 2^53. */
 export function readU64(bytes: Buffer, at: number): number {
   const value = bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 0x1_0000_0000
-  if (value > Number.MAX_SAFE_INTEGER) throw new TailgateError('E_FRAME', 'a number beyond 2^53 from the other side')
-  return value
+  if (value <= Number.MAX_SAFE_INTEGER) return value
+  throw new TailgateError('E_FRAME', 'a number beyond 2^53 from the other side')
 }
 
 export function encodeGreeting(greeting: Greeting): Buffer {
@@ -74,7 +77,7 @@ function takeHead(bytes: Buffer): number | undefined {
   const version = bytes[magic.length]
   if (version !== undefined && version !== wireVersion) {
     throw new TailgateError(
-      'E_VERSION', `the other side speaks version ${version} of the guest's protocol, this side version ${wireVersion}`
+      'E_VERSION', `the other side speaks version ${version} of the guest's protocol, this side ${wireVersion}`
     )
   }
   return bytes[headBytes - 1]
@@ -92,7 +95,8 @@ export function takeGreeting(bytes: Buffer): Taken<Greeting> | undefined {
   if (kind === 3) return { value: { kind: 'control', incarnation }, bytes: taken }
   const connection = readU64(bytes, headBytes + 8)
   if (kind === 1) return { value: { kind: 'open', incarnation, connection }, bytes: taken }
-  return { value: { kind: 'attach', incarnation, connection, received: readU64(bytes, headBytes + 16) }, bytes: taken }
+  const received = readU64(bytes, headBytes + 16)
+  return { value: { kind: 'attach', incarnation, connection, received }, bytes: taken }
 }
 
 export function encodeAnswer(answer: Answer): Buffer {
@@ -114,8 +118,8 @@ export function takeAnswer(bytes: Buffer): Taken<Answer> | undefined {
     case answerKinds.refused: return { value: { kind: 'refused' }, bytes: headBytes }
     case answerKinds.known: {
       if (bytes.length < headBytes + 16) return undefined
-      const value = { kind: 'known', input: readU64(bytes, headBytes), output: readU64(bytes, headBytes + 8) } as const
-      return { value, bytes: headBytes + 16 }
+      const [input, output] = [readU64(bytes, headBytes), readU64(bytes, headBytes + 8)]
+      return { value: { kind: 'known', input, output }, bytes: headBytes + 16 }
     }
     default: throw new TailgateError('E_FRAME', `an answer of the unknown kind ${kind}`)
   }

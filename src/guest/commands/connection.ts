@@ -6,6 +6,8 @@ import type { Session } from '../session.ts'
 /** The version of Redis whose behaviour the guest follows; clients look at it. */
 export const redisVersion = '7.0.15'
 
+const noVersion = 'ERR Protocol version is not an integer or out of range'
+
 function ping(_app: Application, session: Session, args: readonly string[]): void {
   if (args.length > 2) throw new ReplyError('ERR wrong number of arguments for \'ping\' command')
   const text = args[1]
@@ -15,7 +17,7 @@ function ping(_app: Application, session: Session, args: readonly string[]): voi
 }
 
 function select(_app: Application, session: Session, args: readonly string[]): void {
-  const index = integerOf(argument(args, 1), () => new ReplyError('ERR value is not an integer or out of range'))
+  const index = integerOf(argument(args, 1))
   if (index !== 0) throw new ReplyError('ERR DB index is out of range')
   session.out.ok()
 }
@@ -29,7 +31,7 @@ function nameOf(text: string): string {
 
 function hello(_app: Application, session: Session, args: readonly string[]): void {
   const version = args.length > 1
-    ? integerOf(argument(args, 1), () => new ReplyError('ERR Protocol version is not an integer or out of range'))
+    ? integerOf(argument(args, 1), () => new ReplyError(noVersion))
     : session.out.protocol
   if (version !== 2 && version !== 3) throw new ReplyError('NOPROTO unsupported protocol version')
   let name: string | undefined
@@ -57,7 +59,8 @@ function hello(_app: Application, session: Session, args: readonly string[]): vo
 
 function kill(app: Application, session: Session, args: readonly string[]): void {
   if (args.length !== 4 || argument(args, 2).toUpperCase() !== 'ID') throw syntaxError()
-  const victim = app.sessions.get(integerOf(argument(args, 3), () => new ReplyError('ERR client-id should be greater than 0')))
+  const id = integerOf(argument(args, 3), () => new ReplyError('ERR client-id should be greater than 0'))
+  const victim = app.sessions.get(id)
   if (victim === session) session.ending = true
   else victim?.owner.reset(victim)
   session.out.integer(victim === undefined ? 0 : 1)

@@ -39,7 +39,9 @@ function countField(app: Application, session: Session, args: readonly string[])
   const before = bigIntegerOf(app.store.hash(key)?.get(field) ?? '0')
   if (before === undefined) throw new ReplyError('ERR hash value is not an integer')
   const after = before + by
-  if (after < integerMin || after > integerMax) throw new ReplyError('ERR increment or decrement would overflow')
+  if (after < integerMin || after > integerMax) {
+    throw new ReplyError('ERR increment or decrement would overflow')
+  }
   app.store.hashToFill(key).set(field, String(after))
   app.store.touch(key)
   session.out.integer(after)
@@ -81,7 +83,8 @@ export const hashCommands: readonly Command[] = [
   command('hdel', -3, deleteFields),
   command('hexists', 3, (app, session, args) =>
     session.out.integer(app.store.hash(argument(args, 1))?.has(argument(args, 2)) === true ? 1 : 0)),
-  command('hlen', 2, (app, session, args) => session.out.integer(app.store.hash(argument(args, 1))?.size ?? 0)),
+  command('hlen', 2, (app, session, args) =>
+    session.out.integer(app.store.hash(argument(args, 1))?.size ?? 0)),
   command('hstrlen', 3, (app, session, args) =>
     session.out.integer(app.store.hash(argument(args, 1))?.get(argument(args, 2))?.length ?? 0)),
   command('hkeys', 2, (app, session, args) =>

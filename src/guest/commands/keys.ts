@@ -103,7 +103,8 @@ function scan(app: Application, session: Session, args: readonly string[]): void
   const keys: string[] = []
   for (const key of app.store.keys()) {
     const value = app.store.get(key)
-    if (value !== undefined && (type === '' || typeOf(value) === type) && matchesGlob(match, key)) keys.push(key)
+    const wanted = value !== undefined && (type === '' || typeOf(value) === type)
+    if (wanted && matchesGlob(match, key)) keys.push(key)
   }
   session.out.array(2)
   session.out.bulk('0')

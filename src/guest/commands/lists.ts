@@ -155,8 +155,9 @@ function blockingPopCommand(name: string, left: boolean): Command {
       app.store.touch(key, list.length === 0)
       return
     }
+    const until = seconds === 0 ? 0 : app.clock.now() + seconds * 1000
     if (session.queue !== undefined) session.out.nilArray()
-    else app.waiting.block(session, { keys, left, until: seconds === 0 ? 0 : app.clock.now() + seconds * 1000 })
+    else app.waiting.block(session, { keys, left, until })
   })
 }
 
@@ -167,7 +168,8 @@ export const listCommands: readonly Command[] = [
   pushCommand('rpushx', false, true),
   popCommand('lpop', true),
   popCommand('rpop', false),
-  command('llen', 2, (app, session, args) => session.out.integer(app.store.list(argument(args, 1))?.length ?? 0)),
+  command('llen', 2, (app, session, args) =>
+    session.out.integer(app.store.list(argument(args, 1))?.length ?? 0)),
   command('lrange', 4, listRange),
   command('lindex', 3, listIndex),
   command('lset', 4, listSet),

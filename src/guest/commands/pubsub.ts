@@ -10,7 +10,9 @@ function confirm(session: Session, kind: string, name: string | undefined): void
   session.out.integer(session.subscriptions)
 }
 
-function subscribeCommand(kind: string, run: (app: Application, session: Session, name: string) => void): Command {
+function subscribeCommand(
+  kind: string, run: (app: Application, session: Session, name: string) => void
+): Command {
   return command(kind, -2, (app, session, args) => {
     for (const name of args.slice(1)) {
       run(app, session, name)

@@ -7,12 +7,15 @@ import { redisVersion } from './connection.ts'
 
 /** What CONFIG GET knows; redis-benchmark asks for `save` and `appendonly`. */
 const settings: readonly (readonly [string, string])[] = [
-  ['save', ''], ['appendonly', 'no'], ['maxmemory', '0'], ['maxmemory-policy', 'noeviction'], ['databases', '1']
+  ['save', ''], ['appendonly', 'no'], ['maxmemory', '0'], ['maxmemory-policy', 'noeviction'],
+  ['databases', '1']
 ]
 
 /** Nothing in it depends on time or memory, so that a replayed INFO is answered as the first one was. */
 const infoSections: Readonly<Record<string, (app: Application) => readonly string[]>> = {
-  server: () => ['# Server', `redis_version:${redisVersion}`, 'redis_mode:standalone', 'tailgate_guest:embedded'],
+  server: () => [
+    '# Server', `redis_version:${redisVersion}`, 'redis_mode:standalone', 'tailgate_guest:embedded'
+  ],
   clients: (app) => ['# Clients', `connected_clients:${app.sessions.size}`],
   persistence: () => ['# Persistence', 'loading:0'],
   replication: () => ['# Replication', 'role:master', 'connected_slaves:0'],
@@ -21,7 +24,8 @@ const infoSections: Readonly<Record<string, (app: Application) => readonly strin
 
 function info(app: Application, session: Session, args: readonly string[]): void {
   const wanted = args.slice(1).map((section) => section.toLowerCase())
-  const everything = wanted.length === 0 || wanted.some((word) => ['all', 'default', 'everything'].includes(word))
+  const everything = wanted.length === 0
+    || wanted.some((word) => ['all', 'default', 'everything'].includes(word))
   const sections = Object.entries(infoSections).filter(([name]) => everything || wanted.includes(name))
   session.out.bulk(sections.map(([, lines]) => lines(app).join('\r\n') + '\r\n').join('\r\n'))
 }

@@ -99,17 +99,19 @@ function scanSet(app: Application, session: Session, args: readonly string[]): v
 export const setCommands: readonly Command[] = [
   command('sadd', -3, addMembers),
   command('srem', -3, removeMembers),
-  command('scard', 2, (app, session, args) => session.out.integer(app.store.members(argument(args, 1))?.size ?? 0)),
+  command('scard', 2, (app, session, args) =>
+    session.out.integer(app.store.members(argument(args, 1))?.size ?? 0)),
   command('sismember', 3, (app, session, args) =>
     session.out.integer(app.store.members(argument(args, 1))?.has(argument(args, 2)) === true ? 1 : 0)),
   command('smismember', -3, (app, session, args) => {
     const set = app.store.members(argument(args, 1))
     session.out.array(args.length - 2)
-    for (let at = 2; at < args.length; at++) session.out.integer(set?.has(argument(args, at)) === true ? 1 : 0)
+    for (const member of args.slice(2)) session.out.integer(set?.has(member) === true ? 1 : 0)
   }),
   combine('smembers', (sets) => sets[0]?.toArray() ?? []),
   combine('sunion', (sets) => [...new Set(sets.flatMap((set) => set?.toArray() ?? []))]),
-  combine('sinter', (sets) => (sets[0]?.toArray() ?? []).filter((member) => sets.every((set) => set?.has(member)))),
+  combine('sinter', (sets) =>
+    (sets[0]?.toArray() ?? []).filter((member) => sets.every((set) => set?.has(member)))),
   combine('sdiff', (sets) =>
     (sets[0]?.toArray() ?? []).filter((member) => !sets.slice(1).some((set) => set?.has(member)))),
   command('spop', -2, pop),

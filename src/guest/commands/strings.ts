@@ -1,5 +1,7 @@
 import type { Application } from '../application.ts'
-import { argument, bigIntegerOf, command, integerMax, integerMin, integerOf, type Command } from '../command.ts'
+import {
+  argument, bigIntegerOf, command, integerMax, integerMin, integerOf, type Command
+} from '../command.ts'
 import { notAnInteger, ReplyError, syntaxError } from '../reply-error.ts'
 import { bulkBytesMax } from '../resp-parser.ts'
 import type { Session } from '../session.ts'
@@ -106,7 +108,8 @@ function counterBy(name: string, sign: bigint): Command {
 }
 
 function checkLength(length: number): void {
-  if (length > bulkBytesMax) throw new ReplyError('ERR string exceeds maximum allowed size (proto-max-bulk-len)')
+  if (length <= bulkBytesMax) return
+  throw new ReplyError('ERR string exceeds maximum allowed size (proto-max-bulk-len)')
 }
 
 function append(app: Application, session: Session, args: readonly string[]): void {
@@ -155,7 +158,9 @@ function setMany(app: Application, session: Session, args: readonly string[], on
   for (let at = 1; onlyNew && at < args.length; at += 2) {
     if (app.store.get(argument(args, at)) !== undefined) free = false
   }
-  for (let at = 1; free && at < args.length; at += 2) app.store.set(argument(args, at), argument(args, at + 1))
+  for (let at = 1; free && at < args.length; at += 2) {
+    app.store.set(argument(args, at), argument(args, at + 1))
+  }
   if (onlyNew) session.out.integer(free ? 1 : 0)
   else session.out.ok()
 }
@@ -191,7 +196,8 @@ export const stringCommands: readonly Command[] = [
   command('mset', -3, (app, session, args) => setMany(app, session, args, false)),
   command('msetnx', -3, (app, session, args) => setMany(app, session, args, true)),
   command('append', 3, append),
-  command('strlen', 2, (app, session, args) => session.out.integer(app.store.string(argument(args, 1))?.length ?? 0)),
+  command('strlen', 2, (app, session, args) =>
+    session.out.integer(app.store.string(argument(args, 1))?.length ?? 0)),
   command('getrange', 4, getRange),
   command('substr', 4, getRange),
   command('setrange', 4, setRange),

@@ -11,11 +11,12 @@ import { transactionCommands } from './transactions.ts'
 
 /** Every command once. */
 export const commands: readonly Command[] = [
-  ...connectionCommands, ...hashCommands, ...keyCommands, ...listCommands, ...pubsubCommands, ...serverCommands,
-  ...setCommands, ...stringCommands, ...transactionCommands
+  ...connectionCommands, ...hashCommands, ...keyCommands, ...listCommands, ...pubsubCommands,
+  ...serverCommands, ...setCommands, ...stringCommands, ...transactionCommands
 ]
 
 /** Them by its name in capitals, and in small letters so that both spellings are found at once. */
 export const commandTable: ReadonlyMap<string, Command> = new Map(
-  commands.flatMap((command): [string, Command][] => [[command.name.toUpperCase(), command], [command.name, command]])
+  commands.flatMap((command): [string, Command][] =>
+    [[command.name.toUpperCase(), command], [command.name, command]])
 )
