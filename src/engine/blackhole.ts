@@ -37,29 +37,28 @@ class FixedService {
 
   /** The service runs already; from now on it counts as the guest. */
   start(): Promise<void> {
-    if (this.#running) return Promise.reject(this.#cannot('start: it runs already'))
+    if (this.#running) return Promise.reject(this.cannot('start: it runs already'))
     this.#running = true
     return Promise.resolve()
   }
 
-  restore(image: AsyncIterable<Uint8Array>): Promise<void> {
-    void image
-    return Promise.reject(this.#cannot('restore a guest: there is no image of its service'))
+  restore(): Promise<void> {
+    return Promise.reject(this.cannot('restore a guest: there is no image of its service'))
   }
 
   openNetwork(): Promise<void> {
-    return Promise.reject(this.#cannot('open a restored guest\'s network: it cannot restore one'))
+    return Promise.reject(this.cannot('open a restored guest\'s network: it cannot restore one'))
   }
 
   attached(): Promise<void> {
-    return Promise.reject(this.#cannot('let go of a restored guest\'s connections: it cannot restore one'))
+    return Promise.reject(this.cannot('let go of a restored guest\'s connections: it cannot restore one'))
   }
 
   /**
    * There is no path that could be shut: such a guest is never promoted anywhere, so nothing need be fenced.
    */
-  renewLease(remainingMs: number): void {
-    void remainingMs
+  renewLease(): void {
+    return
   }
 
   /** The service is not touched. */
@@ -68,7 +67,7 @@ class FixedService {
     return Promise.resolve()
   }
 
-  #cannot(what: string): TailgateError {
+  protected cannot(what: string): TailgateError {
     return new TailgateError('E_ENGINE', `the engine '${this.#name}' cannot ${what}`)
   }
 }
@@ -81,11 +80,8 @@ export class NoEngine extends FixedService implements Engine {
     super('none', options.endpoints)
   }
 
-  // eslint-disable-next-line require-yield, @typescript-eslint/require-await -- it is a generator that only
-  // refuses
-  async *checkpoint(standing: () => Promise<void>): AsyncGenerator<Uint8Array, void> {
-    void standing
-    throw new TailgateError('E_ENGINE', 'the engine \'none\' takes no checkpoints')
+  async *checkpoint(): AsyncGenerator<Uint8Array, void> {
+    await Promise.reject(this.cannot('take a checkpoint'))
   }
 }
 
@@ -110,7 +106,6 @@ export class BlackholeEngine extends FixedService implements Engine {
     this.#options = options
   }
 
-  // eslint-disable-next-line require-yield -- its image is empty
   async *checkpoint(standing: () => Promise<void>): AsyncGenerator<Uint8Array, void> {
     if (this.condition !== 'running') throw new TailgateError('E_ENGINE', 'the service has not been started')
     if (this.#checkpointing) throw new TailgateError('E_ENGINE', 'another checkpoint is being taken')
@@ -136,7 +131,8 @@ export class BlackholeEngine extends FixedService implements Engine {
 
 async function readPid(file: string): Promise<number> {
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
-    throw new TailgateError('E_ENGINE', `the pid file ${file} cannot be read: ${messageOf(error)}`, { cause: error })
+    const what = `the pid file ${file} cannot be read: ${messageOf(error)}`
+    throw new TailgateError('E_ENGINE', what, { cause: error })
   })
   const pid = Number(text.trim())
   if (!Number.isInteger(pid) || pid < 2) throw new TailgateError('E_ENGINE', `${file} holds no process id`)
@@ -147,6 +143,7 @@ function signal(pid: number, name: 'SIGSTOP' | 'SIGCONT'): void {
   try {
     process.kill(pid, name)
   } catch (error) {
-    throw new TailgateError('E_ENGINE', `process ${pid} takes no ${name}: ${messageOf(error)}`, { cause: error })
+    const what = `process ${pid} takes no ${name}: ${messageOf(error)}`
+    throw new TailgateError('E_ENGINE', what, { cause: error })
   }
 }

@@ -77,7 +77,7 @@ function takeHead(bytes: Buffer): number | undefined {
   const version = bytes[magic.length]
   if (version !== undefined && version !== wireVersion) {
     throw new TailgateError(
-      'E_VERSION', `the other side speaks version ${version} of the guest's protocol, this side ${wireVersion}`
+      'E_VERSION', `the other side speaks version ${version} of the guest's protocol, we ${wireVersion}`
     )
   }
   return bytes[headBytes - 1]
