@@ -55,17 +55,14 @@ export interface GatewayMetrics extends ProcessMetrics {
   readonly commitSeconds: Histogram<'guest'>
   readonly heldBytes: Family<'guest'>
   readonly heldLimitBytes: Family<'guest'>
-  readonly backpressurePauses: Family<'guest' | 'side'>
   readonly limitReached: Family<'limit'>
   readonly linkUp: Family<'peer'>
-  readonly linkRtt: Family<'peer'>
   readonly linkReconnects: Family<'peer'>
   readonly heartbeatAge: Family<'guest' | 'host'>
   readonly histories: Family<'guest'>
   readonly staleMessages: Family<'guest'>
   readonly checkpoints: Family<'guest' | 'result'>
   readonly checkpointSeconds: Histogram<'guest'>
-  readonly checkpointPauseSeconds: Histogram<'guest'>
   readonly checkpointAge: Family<'guest'>
   readonly checkpointBytes: Family<'guest'>
   readonly tailBytes: Family<'guest'>
@@ -211,10 +208,6 @@ function connectionMetrics(r: MetricRegistry) {
       name: 'tailgate_bytes_total', help: 'Input received from clients and output released to them',
       labels: ['guest', 'service', 'direction']
     }),
-    backpressurePauses: r.counter({
-      name: 'tailgate_backpressure_pauses_total', help: 'Times reading from this side was stopped by a limit',
-      labels: ['guest', 'side']
-    }),
     limitReached: r.counter({
       name: 'tailgate_limit_reached_total',
       help: 'Times a limit of the gateway was reached', labels: ['limit']
@@ -271,9 +264,6 @@ function linkMetrics(r: MetricRegistry) {
 
 function gatewayLinkMetrics(r: MetricRegistry) {
   return {
-    linkRtt: r.gauge({
-      name: 'tailgate_link_rtt_seconds', help: 'Newest round trip measured on the link', labels: ['peer']
-    }),
     heartbeatAge: r.gauge({
       name: 'tailgate_heartbeat_age_seconds', help: 'Since the newest heartbeat', labels: ['guest', 'host']
     }),
@@ -295,10 +285,6 @@ function checkpointMetrics(r: MetricRegistry) {
       name: 'tailgate_checkpoint_duration_seconds',
       help: 'From the stop of the guest until the checkpoint counted',
       labels, bounds: longBounds
-    }),
-    checkpointPauseSeconds: r.histogram({
-      name: 'tailgate_checkpoint_pause_seconds', help: 'How long the guest stood still', labels,
-      bounds: durationBounds
     })
   }
 }
@@ -406,6 +392,10 @@ function agentLogMetrics(r: MetricRegistry) {
 function agentCheckpointMetrics(r: MetricRegistry) {
   const labels = ['guest'] as const
   return {
+    checkpointPauseSeconds: r.histogram({
+      name: 'tailgate_checkpoint_pause_seconds', help: 'How long the guest stood still', labels,
+      bounds: durationBounds
+    }),
     checkpointShippedBytes: r.counter({
       name: 'tailgate_checkpoint_shipped_bytes_total', help: 'Checkpoints sent to the backup', labels
     }),
