@@ -8,8 +8,8 @@ import { recordDataBytesMax } from '../core/record-codec.ts'
 /** Room for the fields beside the bytes that a message carries, in bytes. */
 const slackBytes = 64 * 1024
 
-/** The records of one epoch, in bytes: a gateway's `epochBytes` plus one record that crossed it must fit. */
-export const epochRecordsBytesMax = 4 * 1024 * 1024 + recordDataBytesMax
+/** The records of one epoch, in bytes: the largest `limits.epoch` allowed, and the record that crossed it. */
+export const epochRecordsBytesMax = 16 * 1024 * 1024 + recordDataBytesMax
 /** The records of one piece of the tail, in bytes: a piece holds one record at least, however long. */
 export const tailRecordsBytesMax = 4 * 1024 * 1024 + recordDataBytesMax
 /** One piece of a checkpoint, in bytes. */
@@ -19,7 +19,7 @@ export const epochPayloadBytesMax = epochRecordsBytesMax + slackBytes
 export const tailPayloadBytesMax = tailRecordsBytesMax + slackBytes
 export const checkpointPayloadBytesMax = checkpointDataBytesMax + slackBytes
 /** Every other message, in bytes. */
-export const smallPayloadBytesMax = slackBytes / 2
+export const smallPayloadBytesMax = 128 * 1024
 /** Messages before the other side is known: whoever connects cannot make us store more than this. */
 export const greetingPayloadBytesMax = 2048
 
@@ -28,7 +28,7 @@ export const textBytesMax = 1024
 /** The name of a guest, gateway or agent, in bytes of UTF-8. */
 export const nameBytesMax = 255
 /** Endpoints of one guest: one per service. */
-export const endpointsMax = 64
+export const endpointsMax = 256
 
 /** How one link behaves; every field has a default in {@link defaultLinkLimits}. */
 export interface LinkLimits {
@@ -44,7 +44,10 @@ export interface LinkLimits {
   readonly backlogHighBytes: number
   /** ...until it has fallen to this. */
   readonly backlogLowBytes: number
-  /** A sender that goes on regardless loses the link here, in bytes: memory is not endless. */
+  /**
+   * A sender that goes on regardless loses the link here, in bytes: memory is not endless. It must be above
+   * what the guests of a gateway may have in flight together.
+   */
   readonly backlogBytesMax: number
   /** Links that one listener holds at a time; more are closed at once. */
   readonly linksMax: number
@@ -57,6 +60,6 @@ export const defaultLinkLimits: LinkLimits = {
   closeMs: 1000,
   backlogHighBytes: 4 * 1024 * 1024,
   backlogLowBytes: 1024 * 1024,
-  backlogBytesMax: 256 * 1024 * 1024,
+  backlogBytesMax: 1024 * 1024 * 1024,
   linksMax: 256
 }

@@ -110,13 +110,15 @@ export class LinkListener {
     }, socket => this.#accept(socket))
     server.on('connection', (socket: Socket) => this.#keep(socket))
     server.on('tlsClientError', (cause, socket) => {
-      this.#options.refused(tlsRefusal(cause, socket), remoteOf(socket))
+      this.#options.refused(tlsRefusal(cause, socket), remoteBelow(socket))
     })
     return server
   }
 
   #keep(socket: Socket): void {
     this.#sockets.add(socket)
+    // Node asks the kernel for the address when it is first read, and remembers it beyond the end.
+    remoteOf(socket)
     socket.once('close', () => this.#sockets.delete(socket))
   }
 
@@ -143,7 +145,13 @@ export class LinkListener {
 }
 
 function remoteOf(socket: Socket): string {
-  return `${String(socket.remoteAddress)}:${String(socket.remotePort)}`
+  const { remoteAddress, remotePort } = socket
+  return remoteAddress === undefined ? 'unknown' : `${remoteAddress}:${String(remotePort)}`
+}
+
+/** A TLS socket that failed has lost its address; the TCP socket below it, where Node keeps it, has not. */
+function remoteBelow(socket: TLSSocket): string {
+  return remoteOf((socket as { _parent?: Socket })._parent ?? socket)
 }
 
 /** When a certificate was not accepted, the verdict is on the socket; the error only says that it closed. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
 import { lsn } from '../../src/core/ids.ts'
+import { FrameEncoder } from '../../src/link/frame.ts'
 import { epochPayloadBytesMax, textBytesMax } from '../../src/link/limits.ts'
 import { messageNumbers, type WireMessage } from '../../src/link/message-codec.ts'
 import { anyEnvelope, anyMessage, comparable, messages } from './arbitraries.ts'
@@ -37,6 +38,15 @@ void t.test('a long reason is cut between two characters', t => {
   t.end()
 })
 
+void t.test('the bytes of records are not copied', t => {
+  const records = [Buffer.alloc(10), Buffer.alloc(0), Buffer.alloc(100_000)]
+  const epoch: WireMessage = { type: 'epoch', firstLsn: lsn(1), lastLsn: lsn(3), records }
+  const { slices } = new FrameEncoder().encode(1, envelope, epoch)
+  t.equal(slices.length, 3)
+  t.ok(slices.every((slice, place) => slice === records[place]))
+  t.end()
+})
+
 void t.test('durations are rounded to whole milliseconds', t => {
   const sent: WireMessage = {
     type: 'promoted', checkpoint: 1 as never, mark: lsn(2), endpoints: ['h:1'], restoreMs: 12.6
@@ -53,7 +63,7 @@ void t.test('a message that cannot be is a fault of the program', t => {
     { type: 'ack', lsn: lsn(-1) },
     { type: 'ack', lsn: lsn(0.5) },
     { type: 'ack', lsn: lsn(2 ** 53) },
-    { type: 'guest', condition: 'running', endpoints: new Array<string>(65).fill('h:1'), reason: '' }
+    { type: 'guest', condition: 'running', endpoints: new Array<string>(257).fill('h:1'), reason: '' }
   ]
   for (const message of faults) {
     t.throws(() => frameOf({ envelope, message }), { name: 'InvariantError' }, message.type)

@@ -130,7 +130,9 @@ void t.test('certificates decide over TLS', async t => {
     const { listener, refusal, ups } = await listening(t, ours.a1)
     const mixed: TlsMaterial = { ...theirs.gw, ca: ours.gw.ca }
     await t.rejects(dialing(listener.port, mixed), TailgateError)
-    t.match((await refusal).error, { code: 'E_AUTH', message: /its certificate was not accepted: / })
+    const { error, remote } = await refusal
+    t.match(error, { code: 'E_AUTH', message: /its certificate was not accepted: / })
+    t.match(remote, /^127\.0\.0\.1:\d+$/)
     t.equal(ups.length, 0)
   })
   await t.test('the one who is dialed has a certificate of another CA', async t => {
