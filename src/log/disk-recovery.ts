@@ -34,6 +34,9 @@ export interface Recovery {
   readonly nextSequence: number
 }
 
+/** Takes the log's records, piece by piece. */
+export type Visit = (piece: Piece) => Promise<void>
+
 interface Found {
   readonly sequence: number
   /** As the name says. */
@@ -61,10 +64,10 @@ interface Choice {
  * E_VERSION, and E_DISK. Only the end of the newest file can be torn, because each block is durable before
  * the next is written.
  *
- * @param visit is given every record of the log, in order, as a replay would see it
+ * @param visit is given every record of the log, in order, as a replay would see it, and is waited for
  */
 export async function recover(
-  files: FileSystem, directory: string, visit?: (piece: Piece) => void
+  files: FileSystem, directory: string, visit?: Visit
 ): Promise<Recovery> {
   const { found, halfMade, nextSequence } = await list(files, directory)
   const choice = choose(found, directory)
@@ -185,13 +188,13 @@ function notOfTheLog(file: Found): TailgateError {
 class LogReader {
   readonly #files: FileSystem
   readonly #books: LogBooks
-  readonly #visit: ((piece: Piece) => void) | undefined
+  readonly #visit: Visit | undefined
   readonly #cutter = new PieceCutter()
   /** The lsn that must come next in the files; undefined before the first. */
   #next: number | undefined
   torn: TornReport | undefined
 
-  constructor(files: FileSystem, books: LogBooks, visit: ((piece: Piece) => void) | undefined) {
+  constructor(files: FileSystem, books: LogBooks, visit: Visit | undefined) {
     this.#files = files
     this.#books = books
     this.#visit = visit
@@ -204,7 +207,7 @@ class LogReader {
     const damage = await this.#blocks(found, block => {
       if (isEnded) throw corruptFile(found.path, 'records after the end of a base', block.start)
       isEnded = isEndBlock(block)
-      if (!isEnded) this.#baseBlock(found, block)
+      return isEnded ? undefined : this.#baseBlock(found, block)
     })
     if (damage) throw corruptFile(found.path, damage.reason, damage.at)
     if (!isEnded) throw corruptFile(found.path, 'a base without its end', found.length)
@@ -221,8 +224,8 @@ class LogReader {
     this.#next = firstLsn
     let length = fileHeaderBytes
     const damage = await this.#blocks(found, block => {
-      this.#block(found, block)
       length = block.end
+      return this.#block(found, block)
     })
     if (damage) await this.#damaged(found, damage, isNewest)
     return diskFile(found, length, lsn(this.#next - 1))
@@ -235,13 +238,14 @@ class LogReader {
     throw new TailgateError('E_LOG_CORRUPT', `${directory}: the log ends before its mark at lsn ${mark.lsn}`)
   }
 
-  async #blocks(found: Whole, each: (block: Block) => void): Promise<Damage | undefined> {
+  async #blocks(found: Whole, each: (block: Block) => Piece | undefined): Promise<Damage | undefined> {
     return this.#reading(found, async file => {
       const blocks = readBlocks(file, found.length, blockSeed(found.headerBytes))
       for (;;) {
         const next = await blocks.next()
         if (next.done) return next.value
-        each(next.value)
+        const piece = each(next.value)
+        if (piece) await this.#visit?.(piece)
       }
     })
   }
@@ -259,34 +263,35 @@ class LogReader {
     }
   }
 
-  #baseBlock(found: Whole, block: Block): void {
+  #baseBlock(found: Whole, block: Block): Piece {
     if (block.firstLsn !== 0) throw corruptFile(found.path, 'numbered records in a base', block.start)
     this.#enter(found, block, () => this.#books.followBase(block.records))
-    this.#visit?.({ firstLsn: noLsn, records: block.records })
+    return { firstLsn: noLsn, records: block.records }
   }
 
-  #block(found: Whole, block: Block): void {
+  /** Enters a block's records and returns those that the base does not stand for. */
+  #block(found: Whole, block: Block): Piece | undefined {
     if (block.firstLsn !== this.#next || block.lastLsn < block.firstLsn) {
       throw corruptFile(found.path, `lsn ${block.firstLsn} where ${this.#next ?? 0} must follow`, block.start)
     }
     this.#next = block.lastLsn + 1
     const start = (this.#books.base?.lsn ?? 0) + 1
-    if (block.lastLsn < start) return
-    this.#enter(found, block, () => {
+    if (block.lastLsn < start) return undefined
+    return this.#enter(found, block, () => {
       this.#cutter.load(block)
       this.#cutter.skipTo(lsn(start))
       const piece = this.#cutter.next(Infinity)
       const first = lsn(Math.max(start, block.firstLsn))
       this.#books.expect(first, block.lastLsn)
       this.#books.follow(first, block.lastLsn, piece?.records ?? new Uint8Array(0))
-      if (piece) this.#visit?.(piece)
+      return piece
     })
   }
 
   /** Records in a block that is whole can still be damage: then the writer was at fault. */
-  #enter(found: Whole, block: Block, enter: () => void): void {
+  #enter<T>(found: Whole, block: Block, enter: () => T): T {
     try {
-      enter()
+      return enter()
     } catch (error) {
       throw corruptFile(found.path, messageOf(error), block.start, error)
     }
