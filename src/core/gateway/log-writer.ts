@@ -149,7 +149,7 @@ export class LogWriter {
   /** Sends what has gathered if nothing is out, or if it fills an epoch. Called once per turn with events. */
   flush(): void {
     if (this.#gatheredBytes === 0 || !this.#linked) return
-    if (this.#inFlight.length === 0 || this.#gatheredBytes >= this.#options.epochBytes) this.#sendGathered()
+    if (this.#inFlight.length === 0 || this.#gatheredBytes >= this.#options.epochBytes) this.#closeEpoch()
   }
 
   /** The backup has everything up to `upTo`. Returns whether anything new is committed. */
@@ -205,7 +205,7 @@ export class LogWriter {
       if (this.#inFlight.length === 0) this.#options.gathering()
     }
     this.#gatheredBytes += length
-    if (this.#gatheredBytes >= this.#options.epochBytes && this.#linked) this.#sendGathered()
+    if (this.#gatheredBytes >= this.#options.epochBytes) this.#closeEpoch()
   }
 
   #closeSlice(): void {
@@ -219,7 +219,8 @@ export class LogWriter {
     this.#gatheredBytes = 0
   }
 
-  #sendGathered(): void {
+  /** Makes an epoch of what has gathered, and sends it; without a link it waits for {@link resume}. */
+  #closeEpoch(): void {
     this.#closeSlice()
     const epoch: Epoch = {
       firstLsn: this.#gatheredFirst, lastLsn: this.#lastLsn, bytes: this.#gatheredBytes, records: this.#slices
@@ -227,6 +228,6 @@ export class LogWriter {
     this.#inFlight.push(epoch)
     this.#inFlightBytes += epoch.bytes
     this.#dropGathered()
-    this.#options.send(this.#history, epoch)
+    if (this.#linked) this.#options.send(this.#history, epoch)
   }
 }
