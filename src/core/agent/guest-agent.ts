@@ -1,7 +1,7 @@
 import type { Generation, HistoryId, Millis } from '../ids.ts'
-import { millis, noHistory, noLsn } from '../ids.ts'
+import { millis, noHistory } from '../ids.ts'
 import type {
-  AgentMessage, CheckpointMessage, Envelope, GatewayMessage, GuestCondition, LogPosition, Message, Role
+  AgentMessage, CheckpointMessage, Envelope, GatewayMessage, GuestCondition, Message, Role
 } from '../message.ts'
 import { BackupLog } from './backup-log.ts'
 import { CheckpointCycle } from './checkpoint-cycle.ts'
@@ -81,6 +81,7 @@ export class GuestAgent {
   /** As it is on disk. */
   get generation(): Generation { return this.#state.now.generation }
   get condition(): GuestCondition { return this.#slot.condition }
+  get endpoints(): readonly string[] { return this.#slot.endpoints }
   /** What a gateway is told: a guest whose replay nobody goes on with is not there to be served. */
   get #condition(): GuestCondition {
     const { condition } = this.#slot
@@ -423,18 +424,9 @@ export class GuestAgent {
     const n = this.#beats.due(now)
     if (n === undefined) return
     const role = this.#role
-    const log = role === 'backup' ? this.#position() : undefined
+    const log = role === 'backup' ? this.#images.position() : undefined
     const history = log === undefined ? this.#history : this.#log.history
     this.#voice.toGateway(history, { type: 'heartbeat', n, role, condition: this.#condition, log })
-  }
-
-  #position(): LogPosition {
-    const counted = this.#images.counted
-    return {
-      lastLsn: this.#log.stored, checkpoint: counted?.checkpoint ?? (0 as LogPosition['checkpoint']),
-      mark: counted?.mark ?? noLsn, checkpointBytes: counted?.bytes ?? 0,
-      ...this.#port.logFigures()
-    }
   }
 
   #acknowledged(now: Millis, n: number): void {

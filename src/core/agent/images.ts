@@ -1,5 +1,6 @@
 import type { CheckpointId, Generation, HistoryId, Lsn, OutputHash } from '../ids.ts'
-import { outputHash } from '../ids.ts'
+import { checkpointId, noLsn, outputHash } from '../ids.ts'
+import type { LogPosition } from '../message.ts'
 import type { BackupLog } from './backup-log.ts'
 import type { AgentLimits, AgentPort, ImageInfo, LinkId } from './port.ts'
 import type { AgentVoice } from './voice.ts'
@@ -127,6 +128,16 @@ export class Images {
       })
     } else if (this.#log.stored >= incoming.mark) {
       this.#refuseIncoming(`the log holds no MARK of this checkpoint at lsn ${incoming.mark}`)
+    }
+  }
+
+  /** What the backup holds, for its heartbeats. */
+  position(): LogPosition {
+    const counted = this.counted
+    return {
+      lastLsn: this.#log.stored, checkpoint: counted?.checkpoint ?? checkpointId(0),
+      mark: counted?.mark ?? noLsn, checkpointBytes: counted?.bytes ?? 0,
+      ...this.#port.logFigures()
     }
   }
 

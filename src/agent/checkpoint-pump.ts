@@ -1,0 +1,111 @@
+import { TailgateError, messageOf } from '../base/errors.ts'
+import type { CheckpointId, Millis } from '../core/ids.ts'
+import type { CheckpointEvents } from '../core/agent/port.ts'
+import type { Engine } from '../engine/engine.ts'
+import { Spool } from './spool.ts'
+
+/** What the pump needs of its surroundings. */
+export interface PumpOptions {
+  readonly engine: Engine
+  readonly spoolBytes: number
+  now(): Millis
+  /** Resolves when the link to the backup takes more; rejects when it is gone. */
+  drained(): Promise<void>
+  /** Runs what tells the core something; afterwards its deadlines may have changed. */
+  tell(call: () => void): void
+}
+
+/**
+ * One checkpoint between the engine and the core:
+ *
+ *   engine ── stands still ──► core ── runOn ──► engine ── pieces ──► spool ──► (link drained) core ──► link
+ *
+ * The spool takes what the engine yields while the link is slow, so that the engine can let go of the guest's
+ * memory; when it is full the engine waits.
+ */
+export class CheckpointPump {
+  readonly #options: PumpOptions
+  readonly #events: CheckpointEvents
+  readonly #spool: Spool
+  readonly checkpoint: CheckpointId
+  #verdict: ((runOn: boolean) => void) | undefined
+  #aborted = false
+
+  constructor(options: PumpOptions, checkpoint: CheckpointId, events: CheckpointEvents) {
+    this.#options = options
+    this.#events = events
+    this.#spool = new Spool(options.spoolBytes)
+    this.checkpoint = checkpoint
+  }
+
+  /** Runs to the end; never rejects. Resolves when the engine has let go. */
+  async run(): Promise<void> {
+    const outcome = await this.#pass()
+    this.#tell(now => {
+      if (outcome === undefined) this.#events.ended(now)
+      else this.#events.failed(now, outcome)
+    })
+  }
+
+  runOn(): void {
+    this.#verdict?.(true)
+  }
+
+  abort(): void {
+    this.#aborted = true
+    this.#verdict?.(false)
+    this.#spool.drop()
+  }
+
+  /** Why it failed; undefined when every piece has been handed over. */
+  async #pass(): Promise<string | undefined> {
+    const emptied = this.#empty()
+    const failure = await this.#fill()
+    if (failure === undefined) this.#spool.end()
+    else this.#spool.drop()
+    const lost = await emptied
+    return this.#aborted ? 'it was given up' : failure ?? lost
+  }
+
+  async #fill(): Promise<string | undefined> {
+    try {
+      for await (const piece of this.#options.engine.checkpoint(() => this.#standing())) {
+        if (!await this.#spool.put(piece)) return 'the image is not wanted any more'
+      }
+      return undefined
+    } catch (error) {
+      return messageOf(error)
+    }
+  }
+
+  /** Hands pieces to the core at the pace of the link. Resolves with why it cannot go on, if so. */
+  async #empty(): Promise<string | undefined> {
+    try {
+      for (;;) {
+        const piece = await this.#spool.take()
+        if (piece === undefined) return undefined
+        await this.#options.drained()
+        this.#tell(now => { this.#events.piece(now, piece) })
+      }
+    } catch (error) {
+      this.#spool.drop()
+      return messageOf(error)
+    }
+  }
+
+  async #standing(): Promise<void> {
+    if (!this.#aborted) {
+      const runOn = await new Promise<boolean>(resolve => {
+        this.#verdict = resolve
+        this.#tell(now => { this.#events.standing(now) })
+      })
+      if (runOn) return
+    }
+    throw new TailgateError('E_ENGINE', 'the checkpoint was given up while the guest stood still')
+  }
+
+  #tell(call: (now: Millis) => void): void {
+    const { now, tell } = this.#options
+    tell(() => { call(now()) })
+  }
+}

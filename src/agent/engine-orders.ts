@@ -1,0 +1,51 @@
+import { messageOf } from '../base/errors.ts'
+import type { GuestOutcome, Outcome } from '../core/agent/port.ts'
+import type { Engine } from '../engine/engine.ts'
+
+/**
+ * What the core orders of the engine, one order after another: an engine that is starting a guest is not
+ * told to stop it before it has, or has failed to.
+ */
+export class EngineOrders {
+  readonly #engine: Engine
+  #turn: Promise<unknown> = Promise.resolve()
+
+  constructor(engine: Engine) {
+    this.#engine = engine
+  }
+
+  start(): Promise<GuestOutcome> {
+    return this.#place(() => this.#engine.start())
+  }
+
+  /** `image` is called when it is this order's turn. */
+  restore(image: () => AsyncIterable<Uint8Array>): Promise<GuestOutcome> {
+    return this.#place(() => this.#engine.restore(image()))
+  }
+
+  openNetwork(): Promise<Outcome> {
+    return this.#inTurn(() => this.#engine.openNetwork())
+  }
+
+  attached(): Promise<Outcome> {
+    return this.#inTurn(() => this.#engine.attached())
+  }
+
+  /** A guest that cannot be ended must not be taken for gone: that is a failure of this host. */
+  stop(): Promise<Outcome> {
+    return this.#inTurn(() => this.#engine.stop())
+  }
+
+  async #place(work: () => Promise<void>): Promise<GuestOutcome> {
+    const outcome = await this.#inTurn(work)
+    return outcome.ok ? { ok: true, endpoints: this.#engine.endpoints } : outcome
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<Outcome> {
+    const done = this.#turn.then(work).then(
+      (): Outcome => ({ ok: true }),
+      (error: unknown): Outcome => ({ ok: false, reason: messageOf(error) }))
+    this.#turn = done
+    return done
+  }
+}

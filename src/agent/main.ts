@@ -1,0 +1,178 @@
+import { TailgateError, messageOf } from '../base/errors.ts'
+import { version } from '../base/version.ts'
+import type { AgentConfig } from '../config/types.ts'
+import type { Engine } from '../engine/engine.ts'
+import type { LinkSelf } from '../link/greeting.ts'
+import type { LinkConnection, LinkEvents, LinkPeer } from '../link/link.ts'
+import { LinkListener } from '../link/listener.ts'
+import { loadTlsMaterial } from '../link/tls-material.ts'
+import { addressText } from '../net/address.ts'
+import { startMetricsServer } from '../observe/http.ts'
+import { createLogger, failureFields, type Logger } from '../observe/logger.ts'
+import { MetricRegistry } from '../observe/metric-registry.ts'
+import { agentMetrics, type AgentMetrics } from '../observe/metrics.ts'
+import { AgentObserver } from './agent-observer.ts'
+import { engineOf } from './engines.ts'
+import { GuestHost } from './guest-host.ts'
+import { Links } from './links.ts'
+
+/** An agent that runs. */
+export interface RunningAgent {
+  /** Where it takes links; the kernel's choice for port 0. */
+  readonly port: number
+  /** Ends it, with the guests that cannot be without it. */
+  stop(): Promise<void>
+}
+
+/** What a test may put in the place of the real thing. */
+export interface AgentOverrides {
+  readonly engines?: ReadonlyMap<string, Engine>
+  readonly logger?: Logger
+  /** Called instead of ending the process. */
+  fatal?(error: unknown): void
+}
+
+/**
+ * Starts an agent: it takes links and waits for a gateway to give its guests their roles. It starts no guest
+ * by itself. Rejects with E_STATE, E_DISK, E_CONFIG, E_LISTEN; nothing is left running then.
+ */
+export async function runAgent(config: AgentConfig, overrides: AgentOverrides = {}): Promise<RunningAgent> {
+  const agent = new Agent(config, overrides)
+  try {
+    await agent.start()
+  } catch (error) {
+    await agent.stop()
+    throw error
+  }
+  return agent
+}
+
+class Agent implements RunningAgent {
+  readonly #config: AgentConfig
+  readonly #overrides: AgentOverrides
+  readonly #logger: Logger
+  readonly #registry = new MetricRegistry()
+  readonly #metrics: AgentMetrics
+  readonly #links = new Links()
+  readonly #guests = new Map<string, GuestHost>()
+  readonly #observers: AgentObserver[] = []
+  readonly #closers: (() => Promise<void>)[] = []
+  #listener: LinkListener | undefined
+
+  constructor(config: AgentConfig, overrides: AgentOverrides) {
+    this.#config = config
+    this.#overrides = overrides
+    this.#logger = overrides.logger
+      ?? createLogger({ name: config.name, part: 'agent', level: config.logLevel })
+    this.#metrics = agentMetrics(this.#registry)
+    this.#metrics.buildInfo.with({ version, node: process.versions.node, part: 'agent' }).value = 1
+    this.#registry.onCollect(() => { for (const observer of this.#observers) observer.collect() })
+  }
+
+  get port(): number {
+    return this.#listener?.port ?? 0
+  }
+
+  async start(): Promise<void> {
+    const { name, tls, link, guests } = this.#config
+    this.#logger.event('process.started', { version, config: name })
+    const self: LinkSelf = {
+      name, role: 'agent', tls: tls === undefined ? undefined : await loadTlsMaterial(tls)
+    }
+    for (const guest of guests) await this.#openGuest(guest.name, self)
+    await this.#openMetrics()
+    this.#listener = await LinkListener.listen({
+      self, host: link.host, port: link.port,
+      admit: peer => this.#notAdmitted(peer),
+      up: connection => this.#linkUp(connection),
+      refused: (error, remote) => {
+        this.#logger.event('link.refused', { peer: remote, code: error.code, reason: error.message })
+      }
+    })
+    this.#logger.event('link.listening', { address: addressText(link.host, this.port) })
+  }
+
+  async stop(): Promise<void> {
+    await this.#listener?.close()
+    for (const close of this.#closers) await close()
+    await Promise.all([...this.#guests.values()].map(guest => guest.stop()))
+    for (const observer of this.#observers) observer.stop()
+    this.#logger.flush()
+  }
+
+  async #openGuest(guest: string, self: LinkSelf): Promise<void> {
+    const config = this.#config
+    const engine = this.#overrides.engines?.get(guest) ?? this.#makeEngine(guest)
+    const observer = new AgentObserver(guest, this.#logger, this.#metrics)
+    const host = await GuestHost.open({
+      guest, config, engine, self, links: this.#links, logger: this.#logger, observer,
+      fatal: error => { this.#fatal(error) }
+    })
+    observer.attach(host)
+    this.#observers.push(observer)
+    this.#guests.set(guest, host)
+  }
+
+  #makeEngine(name: string): Engine {
+    const config = this.#config.guests.find(guest => guest.name === name)
+    if (config === undefined) throw new TailgateError('E_CONFIG', `there is no guest ${name}`)
+    return engineOf(config)
+  }
+
+  async #openMetrics(): Promise<void> {
+    const { metrics } = this.#config
+    if (metrics === undefined) return
+    const server = await startMetricsServer(metrics, {
+      registry: this.#registry,
+      live: () => ({ ok: true, text: 'live' }),
+      ready: () => {
+        const gateways = this.#links.count('gateway')
+        return { ok: gateways > 0, text: `links of gateways: ${gateways}` }
+      }
+    })
+    this.#closers.push(() => server.close())
+    this.#logger.event('metrics.listening', { address: server.address })
+  }
+
+  #notAdmitted(peer: LinkPeer): string | undefined {
+    const { gateways, peers } = this.#config
+    if (peer.role === 'gateway') {
+      return gateways.includes(peer.name) ? undefined : 'it is not among gateways: in the configuration'
+    }
+    return peers.includes(peer.name) ? undefined : 'it is not among peers: in the configuration'
+  }
+
+  #linkUp(connection: LinkConnection): LinkEvents {
+    const link = this.#links.add(connection)
+    const { name, role } = connection.peer
+    const isGateway = role === 'gateway'
+    this.#logger.event('link.up', { peer: name, address: '' })
+    if (isGateway) for (const guest of this.#guests.values()) guest.gatewayUp(link)
+    return {
+      message: (envelope, message) => {
+        const guest = this.#guests.get(envelope.guest)
+        if (guest === undefined) {
+          const reason = `a message for guest ${envelope.guest}, which is not in the configuration`
+          this.#logger.event('link.refused', { peer: name, code: 'E_CONFIG', reason })
+        } else if (isGateway) guest.gatewayMessage(link, envelope, message)
+        else guest.peerMessage(link, envelope, message)
+      },
+      closed: reason => {
+        this.#links.remove(link)
+        this.#logger.event('link.down', { peer: name, reason: messageOf(reason) })
+        for (const guest of this.#guests.values()) {
+          if (isGateway) guest.gatewayDown(link)
+          else guest.peerDown(link)
+        }
+      }
+    }
+  }
+
+  /** Fail-stop: an agent whose state is not on disk must not go on commanding a guest. */
+  #fatal(error: unknown): void {
+    this.#logger.event('process.failed', failureFields(error))
+    this.#logger.flush()
+    if (this.#overrides.fatal !== undefined) this.#overrides.fatal(error)
+    else process.exit(1)
+  }
+}
