@@ -11,8 +11,10 @@ export const exitStatus = { done: 0, failed: 1, usage: 2, fault: 70 } as const
 /** Each verb is loaded only when it is used: `status` does not wait for a gateway's modules. */
 const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
   gateway: async () => (await import('./verbs/gateway.ts')).gateway,
+  agent: async () => (await import('./verbs/agent.ts')).agent,
   check: async () => (await import('./verbs/check.ts')).check,
   certs: async () => (await import('./verbs/certs.ts')).certs,
+  log: async () => (await import('./verbs/log.ts')).log,
   status: async () => (await import('./verbs/status.ts')).status,
   failover: async () => (await import('./verbs/failover.ts')).failover,
   version: async () => (await import('./verbs/version.ts')).version

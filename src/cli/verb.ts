@@ -33,6 +33,8 @@ export class Arguments {
 /** Where a verb writes. */
 export interface Output {
   out(text: string): void
+  /** For long outputs: resolves when whoever reads has taken enough of it. */
+  outWhenRoom(text: string): Promise<void>
   error(text: string): void
 }
 

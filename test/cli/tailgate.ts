@@ -16,6 +16,10 @@ export async function tailgate(...args: string[]): Promise<Outcome> {
   let [out, error] = ['', '']
   const status = await runCommandLine(args, {
     out: (text) => { out += text },
+    outWhenRoom: async (text) => {
+      out += text
+      return Promise.resolve()
+    },
     error: (text) => { error += text }
   })
   return { status, out, error }
