@@ -113,13 +113,13 @@ export class BlackholeEngine extends FixedService implements Engine {
     const stopped: number[] = []
     try {
       for (const pid of await this.#pids()) {
-        signal(pid, 'SIGSTOP')
+        stop(pid)
         stopped.push(pid)
       }
       await standing()
     } finally {
       this.#checkpointing = false
-      for (const pid of stopped) signal(pid, 'SIGCONT')
+      for (const pid of stopped) letRunOn(pid)
     }
   }
 
@@ -139,11 +139,20 @@ async function readPid(file: string): Promise<number> {
   return pid
 }
 
-function signal(pid: number, name: 'SIGSTOP' | 'SIGCONT'): void {
+function stop(pid: number): void {
   try {
-    process.kill(pid, name)
+    process.kill(pid, 'SIGSTOP')
   } catch (error) {
-    const what = `process ${pid} takes no ${name}: ${messageOf(error)}`
+    const what = `process ${pid} cannot be stopped: ${messageOf(error)}`
     throw new TailgateError('E_ENGINE', what, { cause: error })
+  }
+}
+
+/** A process that has ended meanwhile need not go on; the others must. */
+function letRunOn(pid: number): void {
+  try {
+    process.kill(pid, 'SIGCONT')
+  } catch {
+    return
   }
 }

@@ -55,12 +55,21 @@ export class Application {
     session.spoiled = false
   }
 
+  /** Ends a transaction without running it. */
+  discard(session: Session): void {
+    session.queue = undefined
+    this.unwatch(session)
+  }
+
   /** Executes one command of a client; the reply is in `session.out`, unless the client is blocked now. */
   execute(session: Session, args: readonly string[]): void {
     const name = args[0] ?? ''
     const command = this.commandOf(name)
     const refusal = command === undefined ? unknownCommand(name, args) : refuse(command, session, args)
-    if (command === undefined || refusal !== undefined) {
+    if (command?.name === 'exec' && refusal !== undefined) {
+      this.discard(session)
+      session.out.error(`EXECABORT Transaction discarded because of: ${refusal.replace(/^ERR /, '')}`)
+    } else if (command === undefined || refusal !== undefined) {
       if (session.queue !== undefined) session.queueFailed = true
       session.out.error(refusal ?? '')
     } else if (session.queue !== undefined && !command.immediate) {

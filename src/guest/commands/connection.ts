@@ -18,6 +18,9 @@ function ping(_app: Application, session: Session, args: readonly string[]): voi
 
 function select(_app: Application, session: Session, args: readonly string[]): void {
   const index = integerOf(argument(args, 1))
+  if (index !== (index | 0)) {
+    throw new ReplyError('ERR value is out of range, value must between -2147483648 and 2147483647')
+  }
   if (index !== 0) throw new ReplyError('ERR DB index is out of range')
   session.out.ok()
 }

@@ -79,8 +79,10 @@ function someOf(app: Application, set: SetValue, count: number): string[] {
   return members.slice(0, count)
 }
 
-function combine(name: string, run: (sets: readonly (SetValue | undefined)[]) => string[]): Command {
-  return command(name, -2, (app, session, args) => {
+function combine(
+  name: string, arity: number, run: (sets: readonly (SetValue | undefined)[]) => string[]
+): Command {
+  return command(name, arity, (app, session, args) => {
     const members = run(args.slice(1).map((key) => app.store.members(key)))
     session.out.set(members.length)
     for (const member of members) session.out.bulk(member)
@@ -108,11 +110,11 @@ export const setCommands: readonly Command[] = [
     session.out.array(args.length - 2)
     for (const member of args.slice(2)) session.out.integer(set?.has(member) === true ? 1 : 0)
   }),
-  combine('smembers', (sets) => sets[0]?.toArray() ?? []),
-  combine('sunion', (sets) => [...new Set(sets.flatMap((set) => set?.toArray() ?? []))]),
-  combine('sinter', (sets) =>
+  combine('smembers', 2, (sets) => sets[0]?.toArray() ?? []),
+  combine('sunion', -2, (sets) => [...new Set(sets.flatMap((set) => set?.toArray() ?? []))]),
+  combine('sinter', -2, (sets) =>
     (sets[0]?.toArray() ?? []).filter((member) => sets.every((set) => set?.has(member)))),
-  combine('sdiff', (sets) =>
+  combine('sdiff', -2, (sets) =>
     (sets[0]?.toArray() ?? []).filter((member) => !sets.slice(1).some((set) => set?.has(member)))),
   command('spop', -2, pop),
   command('srandmember', -2, randomMember),

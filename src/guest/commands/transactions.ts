@@ -35,8 +35,7 @@ function exec(app: Application, session: Session): void {
 
 function discard(app: Application, session: Session): void {
   if (session.queue === undefined) throw new ReplyError('ERR DISCARD without MULTI')
-  session.queue = undefined
-  app.unwatch(session)
+  app.discard(session)
   session.out.ok()
 }
 
