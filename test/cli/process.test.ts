@@ -117,3 +117,26 @@ void t.test('a fault of the program ends it with status 70', async (t) => {
   t.equal(child.exitCode, 70)
   t.match(said, /tailgate: ended by a broken invariant, a fault of the program: .*planted by a test/)
 })
+
+void t.test('an agent runs until SIGTERM', async (t) => {
+  const directory = directoryWith(t, { 'agent.yaml': `name: host-a
+link: 127.0.0.1:0
+data_dir: .
+gateways: [gw1]
+guests: [{ name: web, engine: none, endpoints: ["127.0.0.1:9"] }]
+` })
+  const child = tailgateProcess(t, ['agent', '-c', join(directory, 'agent.yaml')])
+  const log = logOf(child)
+  await logged(log, 'link.listening')
+  const exited = once(child, 'exit')
+  child.kill('SIGTERM')
+  await logged(log, 'process.stopped')
+  t.same(await exited, [0, null])
+})
+
+void t.test('a reader that has had enough ends a command quietly', async (t) => {
+  const child = tailgateProcess(t, ['check', '--keys', 'gateway'])
+  child.stdout?.destroy()
+  t.equal(await lastWords(child), '')
+  t.equal(child.exitCode, 1)
+})
