@@ -67,11 +67,9 @@ export class EmbeddedEngine implements Engine {
   async *checkpoint(standing: () => Promise<void>): AsyncGenerator<Uint8Array, void> {
     const guest = this.#running()
     if (this.#checkpointing) throw new TailgateError('E_ENGINE', 'another checkpoint is being taken')
-    if (!guest.image.ready) {
-      throw new TailgateError('E_ENGINE', 'the embedded guest has not let go of the previous checkpoint yet')
-    }
     this.#checkpointing = true
     try {
+      await guest.image.ready(this.#silenceMs)
       await this.#stand(guest)
       guest.image.begin()
       let keep = false

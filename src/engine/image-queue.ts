@@ -18,9 +18,12 @@ export class ImageQueue {
     this.#flow = flow
   }
 
-  /** False while pieces of an image that nobody wants may still come. */
-  get ready(): boolean {
-    return this.#state === 'idle'
+  /** Resolves when no piece of an image that nobody wanted can still come. Rejects as {@link next} does. */
+  async ready(silenceMs: number): Promise<void> {
+    while (this.#state !== 'idle') {
+      if (this.#error !== undefined) throw this.#error
+      await this.#change(silenceMs)
+    }
   }
 
   begin(): void {

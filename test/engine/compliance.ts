@@ -1,0 +1,158 @@
+import type { Test } from 'tap'
+import type { Engine } from '../../src/engine/engine.ts'
+
+/** What the suite needs of an implementation. */
+export interface EngineUnderTest {
+  readonly name: string
+  /** An engine whose guest is absent. The suite stops it. */
+  make(t: Test): Promise<Engine>
+  /** Puts a key into the running guest, and reads it; only of engines that can restore. */
+  write?(engine: Engine, value: string): Promise<void>
+  read?(engine: Engine): Promise<string | null>
+  /** Whether anybody is let in at its first endpoint. */
+  isOpen?(engine: Engine): Promise<boolean>
+  /** Kills the running guest from outside. */
+  kill?(engine: Engine): void
+}
+
+const pieceBytesMax = 1024 * 1024
+const nothing = (): Promise<void> => Promise.resolve()
+
+export async function take(engine: Engine, standing: () => Promise<void> = nothing): Promise<Buffer> {
+  const pieces: Uint8Array[] = []
+  for await (const piece of engine.checkpoint(standing)) pieces.push(piece)
+  return Buffer.concat(pieces)
+}
+
+// eslint-disable-next-line @typescript-eslint/require-await -- an iterable that has no need to wait
+export async function* inPieces(image: Uint8Array, bytes = 100_000): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < image.length; at += bytes) yield image.subarray(at, at + bytes)
+}
+
+/** What every engine must do (src/engine/engine.ts). */
+export function engineCompliance(test: Test, under: EngineUnderTest): void {
+  void test.test(`${under.name}: from absent to running and back`, async (t) => {
+    const engine = await under.make(t)
+    t.equal(engine.condition, 'absent')
+    await t.rejects(take(engine), { code: 'E_ENGINE' }, 'there is nothing to checkpoint')
+    await engine.start()
+    t.equal(engine.condition, 'running')
+    t.ok(engine.endpoints.length > 0 && engine.endpoints.every((one) => /^.+:[1-9]\d*$/.test(one)))
+    await t.rejects(engine.start(), { code: 'E_ENGINE' }, 'it is there already')
+    t.equal(engine.condition, 'running')
+    await engine.stop()
+    t.equal(engine.condition, 'absent')
+    await engine.start()
+    await engine.stop()
+    await engine.stop()
+  })
+
+  void test.test(`${under.name}: a checkpoint awaits the mark, and there is one at a time`, async (t) => {
+    const engine = await under.make(t)
+    await engine.start()
+    const steps: string[] = []
+    for await (const piece of engine.checkpoint(async () => {
+      await t.rejects(take(engine), { code: 'E_ENGINE' }, 'one at a time')
+      steps.push('mark')
+    })) {
+      steps.push('piece')
+      t.ok(piece.length <= pieceBytesMax)
+    }
+    t.equal(steps[0], 'mark', 'nothing of the image comes before the mark')
+    if (engine.canRestore) t.ok(steps.length > 1)
+    await take(engine)
+    await engine.stop()
+  })
+
+  void test.test(`${under.name}: a refused mark and an image nobody wants leave the guest running`, async (t) => {
+    const engine = await under.make(t)
+    await engine.start()
+    await t.rejects(take(engine, () => Promise.reject(new Error('no mark'))), { message: 'no mark' })
+    for await (const piece of engine.checkpoint(nothing)) {
+      t.ok(piece.length > 0)
+      break
+    }
+    t.equal(engine.condition, 'running')
+    const again = await take(engine)
+    t.ok(again.length > 0 || !engine.canRestore)
+    await engine.stop()
+  })
+
+  void test.test(`${under.name}: a guest that dies is failed until it is stopped`, async (t) => {
+    if (under.kill === undefined) return t.pass('its guest has no process of the engine\'s')
+    const engine = await under.make(t)
+    await engine.start()
+    const reasons: string[] = []
+    const told = new Promise<void>((resolve) => {
+      engine.onFailure = (reason) => { reasons.push(reason); resolve() }
+    })
+    under.kill(engine)
+    await told
+    t.equal(engine.condition, 'failed')
+    t.equal(reasons.length, 1)
+    await t.rejects(take(engine), { code: 'E_ENGINE' })
+    await t.rejects(engine.start(), { code: 'E_ENGINE' })
+    await engine.stop()
+    t.equal(engine.condition, 'absent')
+    await engine.start()
+    await engine.stop()
+    t.equal(reasons.length, 1, 'being stopped is no failure')
+  })
+
+  restoring(test, under)
+}
+
+function restoring(test: Test, under: EngineUnderTest): void {
+  void test.test(`${under.name}: restore`, async (t) => {
+    const engine = await under.make(t)
+    const { read, write, isOpen } = under
+    if (!engine.canRestore) {
+      await t.rejects(engine.restore(inPieces(Buffer.alloc(0))), { code: 'E_ENGINE' })
+      t.equal(engine.condition, 'absent')
+      return
+    }
+    if (read === undefined || write === undefined || isOpen === undefined) throw new Error('the suite needs them')
+    await engine.start()
+    await write(engine, 'before')
+    const image = await take(engine, async () => undefined)
+    await write(engine, 'after')
+    await engine.stop()
+
+    await engine.restore(inPieces(image))
+    t.equal(engine.condition, 'running')
+    t.equal(engine.endpoints.length, 1)
+    t.notOk(await isOpen(engine), 'its network is closed')
+    await engine.openNetwork()
+    await engine.attached()
+    t.equal(await read(engine), 'before')
+    await write(engine, 'second')
+    const second = await take(engine)
+    await engine.stop()
+    await engine.restore(inPieces(second, 7))
+    await engine.openNetwork()
+    t.equal(await read(engine), 'second', 'a restored guest can be checkpointed and restored again')
+    await engine.stop()
+  })
+
+  void test.test(`${under.name}: images that are not whole`, async (t) => {
+    const engine = await under.make(t)
+    if (!engine.canRestore) return t.pass('it has no images')
+    await engine.start()
+    const image = await take(engine)
+    await engine.stop()
+    const damaged = Buffer.from(image)
+    damaged[image.length >> 1] = (damaged[image.length >> 1] ?? 0) ^ 1
+    for (const torn of [Buffer.alloc(0), image.subarray(0, 10), image.subarray(0, image.length - 1), damaged]) {
+      await t.rejects(engine.restore(inPieces(torn)), { code: 'E_IMAGE' })
+      t.equal(engine.condition, 'absent')
+    }
+    async function* broken(): AsyncGenerator<Uint8Array> {
+      yield* inPieces(image.subarray(0, 20))
+      throw new Error('the disk is gone')
+    }
+    await t.rejects(engine.restore(broken()), { code: 'E_ENGINE', message: /the disk is gone/ })
+    t.equal(engine.condition, 'absent')
+    await engine.restore(inPieces(image))
+    await engine.stop()
+  })
+}
