@@ -104,6 +104,8 @@ export function isFinished(state: ConnectionState): boolean {
 export class ConnectionIndex {
   readonly #table = new Map<number, Entry>()
   #marks: PendingMark[] = []
+  /** The mark of the newest view. */
+  #held: PendingMark | undefined
   /** Grows by one at each mark, so that an entry knows whether it was preserved for the newest. */
   #age = 0
   #records = 0
@@ -153,10 +155,14 @@ export class ConnectionIndex {
     return this.#marks.at(-1)
   }
 
-  /** The connections as they stood at `mark`; undefined if the log has no such mark or it is too old. */
+  /**
+   * The connections as they stood at `mark`; undefined if the log has no such mark or it is too old. The mark
+   * is remembered until it is pruned to, or another view is asked for.
+   */
   at(mark: LogMark): MarkView | undefined {
     const first = this.#marks.find(one => one.checkpoint === mark.checkpoint && one.lsn === mark.lsn)
     if (!first) return undefined
+    this.#held = first
     return { mark: first, count: first.count, connections: () => this.#statesAt(first) }
   }
 
@@ -173,6 +179,7 @@ export class ConnectionIndex {
       if (isFinished(state)) this.#table.delete(state.connection)
     }
     this.#marks = this.#marks.filter(one => one.lsn > mark.lsn)
+    this.#held = undefined
   }
 
   * #statesAt(mark: PendingMark): IterableIterator<ConnectionState> {
@@ -195,7 +202,20 @@ export class ConnectionIndex {
     if (newest && newest.checkpoint >= checkpoint) throw corrupt('a checkpoint that goes back', 0, at)
     this.#age++
     this.#marks.push({ checkpoint, lsn: lsn(at), count: this.count, before: new Map() })
-    if (this.#marks.length > marksMax) this.#marks.shift()
+    if (this.#marks.length > marksMax) this.#dropOldestMark()
+  }
+
+  /** The mark that a prune is working on stays; what the one after it preserved is as true of it. */
+  #dropOldestMark(): void {
+    const [oldest, next] = this.#marks
+    if (!oldest || !next || oldest !== this.#held) {
+      this.#marks.shift()
+      return
+    }
+    for (const [connection, state] of next.before) {
+      if (!oldest.before.has(connection)) oldest.before.set(connection, state)
+    }
+    this.#marks.splice(1, 1)
   }
 
   /** The entry of `connection`, preserved for the newest mark and free to be changed. */
