@@ -1,0 +1,3 @@
+import type { Canary } from './canary.ts'
+
+export const canaries: readonly Canary[] = []

@@ -1,0 +1,253 @@
+import type { AgentReport } from '../../../src/core/agent/port.ts'
+import type { Connection, Ending } from '../../../src/core/gateway/connection.ts'
+import type { FailoverSummary, GatewayReport } from '../../../src/core/gateway/port.ts'
+import type { TailLog } from '../../../src/core/log/tail-log.ts'
+import { ByteLog } from '../byte-log.ts'
+import type { Client } from '../client.ts'
+import type { Guest, Tcb } from '../guest.ts'
+import type { Host } from '../host.ts'
+import type { World } from '../world.ts'
+import { checkOneActive, checkOpenOrdered } from './active-guest.ts'
+import { CommitLedger } from './commit.ts'
+import { checkCounters, checkExecution, checkGuestInput, checkKept, checkSaid } from './execution.ts'
+import { HistoryChecker } from './history.ts'
+import { checkPruned, checkPruneOrdered, sameBytes } from './pruning.ts'
+import type { Rule } from './rule.ts'
+
+/** Sees everything that happens, and ends the run when a rule is broken. */
+export class Checks {
+  readonly #world: World
+  readonly #commit: CommitLedger
+  readonly #history: HistoryChecker
+  /** The present gateway's connections, by their clients and the other way round. */
+  #clients = new Map<number, number>()
+  #connections = new Map<number, number>()
+  /** The same of each history, whose gateway may be gone. */
+  readonly #clientsOf = new Map<string, ReadonlyMap<number, number>>()
+  /** What the gateway has given to each client. */
+  readonly #given = new Map<number, ByteLog>()
+  readonly #values = new Map<string, number>()
+  readonly #begun = new Set<string>()
+  /** What has counted at each host, newest last, with its history. */
+  readonly #counted = new Map<string, { readonly checkpoint: number, readonly history: string }>()
+  #active: Guest | undefined
+  #anyReleased = false
+  /** The guest is known to have diverged, or an operator accepted a loss. */
+  excused = false
+
+  constructor(world: World) {
+    this.#world = world
+    this.#commit = new CommitLedger(world)
+    this.#history = new HistoryChecker(world)
+  }
+
+  require(condition: boolean, rule: Rule, what: string): void {
+    if (!condition) this.#world.fail(rule, what)
+  }
+
+  /** The client of a connection, in the present gateway or in the one that made `history`. */
+  clientOf(connection: number, history?: string): number {
+    const clients = history === undefined ? this.#clients : this.#clientsOf.get(history)
+    return clients?.get(connection) ?? -1
+  }
+
+  connectionOf(client: number): number | undefined { return this.#connections.get(client) }
+  placesAtMark(history: string, checkpoint: number): Map<number, number> | undefined {
+    return this.#history.placesAtMark(history, checkpoint)
+  }
+
+  // ---- clients
+
+  given(client: number): ByteLog {
+    let given = this.#given.get(client)
+    if (given === undefined) this.#given.set(client, given = new ByteLog())
+    return given
+  }
+
+  inputRead(client: number, bytes: Uint8Array): void {
+    const at = this.#commit.stream(client).input
+    this.require(this.#world.clients[client]?.sent.holds(at, bytes) === true, 2, 'the simulator lost input')
+    this.#commit.inputRead(client, bytes.length)
+  }
+
+  inputEnded(client: number): void { this.#commit.inputRead(client, 1) }
+
+  outputRead(client: number, place: number, length: number): void { this.#commit.outputRead(client, place, length) }
+
+  released(client: number, bytes: Uint8Array): void {
+    const given = this.given(client)
+    this.#anyReleased = true
+    if (this.#active !== undefined) checkSaid(this.#world, this.#active, client, given.length, bytes)
+    given.push(bytes)
+    this.#commit.released(client, bytes.length)
+  }
+
+  releasedEnd(client: number): void {
+    const guest = this.#active
+    if (guest === undefined) return
+    const said = guest.app.account(client).said.length
+    this.require(this.given(client).length === said, 4, `client ${client} was given the end before all was said`)
+  }
+
+  sharedValue(client: number, key: number, value: number): void {
+    const known = this.#values.get(`${key} ${value}`)
+    this.#values.set(`${key} ${value}`, client)
+    if (this.excused || known === undefined) return
+    this.#world.fail(4, `counter ${key} had the value ${value} for client ${known} and again for client ${client}`)
+  }
+
+  clientReset(client: Client): void {
+    this.#world.count('resets')
+    this.#world.trace(() => `client ${client.id} is reset`)
+  }
+
+  // ---- the guest
+
+  guestInput(_guest: Guest, tcb: Tcb, place: number, bytes: Uint8Array, _fin: boolean): void {
+    checkGuestInput(this.#world, tcb, place, bytes)
+  }
+
+  execution(guest: Guest, tcb: Tcb): void { checkExecution(this.#world, guest, tcb) }
+
+  guestStarted(guest: Guest): void {
+    this.require(!this.#anyReleased, 7, `guest ${guest.id} starts from nothing on ${guest.host.name}, after clients `
+      + 'were told things')
+  }
+
+  standing(_guest: Guest): void { this.#world.count('checkpoints') }
+
+  pathOpen(guest: Guest): void {
+    checkOneActive(this.#world, guest)
+    checkOpenOrdered(this.#world, guest)
+  }
+
+  pathLeads(host: string | undefined): void {
+    this.#active = this.#world.hosts.find(one => one.name === host)?.guest
+  }
+
+  attaching(tcb: Tcb, resumesAt: number): void {
+    this.require(resumesAt >= tcb.send.una, 6, `output of client ${tcb.client} from ${resumesAt} on was acknowledged `
+      + `up to ${tcb.send.una} and never read`)
+  }
+
+  restoring(host: Host, checkpoint: number, stored: Uint8Array | undefined): void {
+    const image = this.#world.images.get(checkpoint)
+    const whole = image !== undefined && stored !== undefined && sameBytes(image.bytes, stored)
+    this.require(whole, 5, `${host.name} restores checkpoint ${checkpoint}, of which it has not all`)
+    if (this.excused) return
+    const counted = this.#counted.get(host.name)
+    this.require(counted?.checkpoint === checkpoint, 5,
+      `${host.name} restores checkpoint ${checkpoint}; the newest that counts is ${counted?.checkpoint ?? 0}`)
+  }
+
+  // ---- the log
+
+  backupHolds(_host: string, history: string, firstLsn: number, _lastLsn: number, records: readonly Uint8Array[]): void {
+    const present = this.#world.gateway.core?.writer.history === history
+    this.#history.stored(history, firstLsn, records, (client, place) => {
+      if (present) this.#commit.backupHolds(client, place)
+    })
+  }
+
+  historyBegins(_host: Host, history: string): void {
+    this.require(!this.#begun.has(history), 2, `history ${history} begins a second time`)
+    this.#begun.add(history)
+  }
+
+  pruneOrdered(host: Host, checkpoint: number): void { checkPruneOrdered(this.#world, host, checkpoint) }
+  pruned(host: string, log: TailLog, checkpoint: number): void { checkPruned(this.#world, host, log, checkpoint) }
+
+  oldGeneration(host: Host, message: string, orders: number): void {
+    this.#world.count('stale')
+    this.require(orders === 0, 7, `${host.name} acted on ${message} of an older generation`)
+  }
+
+  agentReport(host: Host, report: AgentReport): void {
+    if (report.type !== 'counted' || report.checkpoint === undefined) return
+    const { checkpoint } = report
+    const image = this.#world.images.get(checkpoint)
+    const stored = host.images.bytesOf(checkpoint)
+    const whole = image !== undefined && stored !== undefined && sameBytes(image.bytes, stored)
+    this.require(whole, 5, `checkpoint ${checkpoint} counts at ${host.name}, which has not all of it`)
+    const mark = host.log.markOf(checkpoint)
+    this.require(mark === report.lsn, 5, `checkpoint ${checkpoint} counts with a mark that is not in the log`)
+    this.#counted.set(host.name, { checkpoint, history: host.log.log?.books.history ?? '' })
+  }
+
+  // ---- the gateway
+
+  gatewayDied(): void {
+    this.#clients = new Map()
+    this.#connections = new Map()
+  }
+
+  gatewayReport(report: GatewayReport): void {
+    switch (report.type) {
+      case 'connection-open': return this.#opened(report.connection)
+      case 'connection-end': return this.#ended(report.connection, report.ending)
+      case 'history':
+        this.#clientsOf.set(report.history, this.#clients)
+        return this.#commit.historyBegins()
+      case 'mark': return this.#commit.markGiven(report.checkpoint)
+      case 'checkpoint-counted': return this.#commit.counted(report.checkpoint)
+      case 'diverged': return this.#diverged(this.clientOf(report.connection), report.alive, report.reason)
+      case 'failover-done': return this.#failedOver(report.summary)
+      default:
+    }
+  }
+
+  #opened(connection: Connection): void {
+    const client = Number(connection.clientAddress.slice(1).split(':')[0])
+    this.#clients.set(connection.id, client)
+    this.#connections.set(client, connection.id)
+  }
+
+  #ended(connection: Connection, ending: Ending): void {
+    this.#world.count(`end ${ending}`)
+    const client = this.#world.clients[this.clientOf(connection.id)]
+    if (client === undefined) return
+    this.#world.trace(() => `gateway: client ${client.id} ends: ${ending}`)
+    if (ending === 'guest-reset' && !client.mayBeReset) {
+      this.#world.fail(4, `client ${client.id} was reset as if by the guest, which never resets it`)
+    }
+    if (ending === 'guest-refused' && this.#world.scenario.refuseChance === 0) {
+      this.#world.fail(4, `client ${client.id} was refused by a guest that refuses nobody`)
+    }
+  }
+
+  #diverged(client: number, alive: boolean, reason: string): void {
+    this.#world.trace(() => `gateway: client ${client} diverged (alive ${alive}): ${reason}`)
+    this.#world.count('diverged')
+    const excuse = this.#world.excuseFor(client, alive)
+    if (excuse === undefined) this.#world.fail(4, `client ${client} (alive ${alive}) diverged without a cause: ${reason}`)
+    this.excused = true
+  }
+
+  #failedOver(summary: FailoverSummary): void {
+    this.#world.count('failovers')
+    this.#world.failoverEnded(summary)
+    const core = this.#world.gateway.core
+    const guest = this.#active
+    if (core === undefined || guest === undefined || summary.unverifiedBytes > 0) return
+    for (const connection of core.dataPath.connections.values()) {
+      const client = this.clientOf(connection.id)
+      if (connection.connected) checkKept(this.#world, guest, client, this.given(client))
+    }
+  }
+
+  /** Rule 8, every now and then. */
+  bounds(): void {
+    const { gateway, scenario } = this.#world
+    const { core } = gateway
+    if (core === undefined) return
+    const { settings } = scenario
+    const slack = settings.connections * (scenario.gatewayBuffer + 128)
+    this.require(core.writer.unacknowledgedBytes <= settings.inFlightBytes + slack, 8, 'too much log in flight')
+    this.require(core.dataPath.heldBytes <= settings.heldBytes + slack, 8, 'too much output is held')
+    this.require(core.dataPath.connections.size <= settings.connections, 8, 'too many connections')
+  }
+
+  atEnd(): void {
+    if (!this.excused && this.#active !== undefined) checkCounters(this.#world, this.#active)
+  }
+}

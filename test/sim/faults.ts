@@ -1,0 +1,140 @@
+import { generation, historyId, type HostName } from '../../src/core/ids.ts'
+import { ms } from './clock.ts'
+import type { Host } from './host.ts'
+import { Link } from './links.ts'
+import type { World } from './world.ts'
+
+type Strike = (world: World) => void
+
+function hostOf(world: World): Host {
+  const { random } = world
+  const roll = random.below(10)
+  return (roll < 5 ? world.primary : roll < 8 ? world.backup : undefined) ?? random.pick(world.hosts)
+}
+
+function later(world: World, from: number, to: number, run: () => void): void {
+  world.clock.after(ms(world.random.range(from, to)), run)
+}
+
+/** What may go wrong, by name; the number says how often it is drawn. */
+const kinds: Readonly<Record<string, readonly [number, Strike]>> = {
+  'power-loss': [10, world => {
+    const host = hostOf(world)
+    host.powerLoss()
+    if (world.random.chance(0.7)) later(world, 5, 250, () => host.powerOn())
+  }],
+  'agent-crash': [6, world => {
+    const host = hostOf(world)
+    host.crashAgent()
+    if (world.random.chance(0.4)) host.crashGuest()
+    if (world.random.chance(0.85)) later(world, 1, 200, () => host.start())
+  }],
+  'guest-crash': [5, world => (world.primary ?? world.random.pick(world.hosts)).crashGuest()],
+  'gateway-crash': [2, world => {
+    world.gateway.crash(world.random.chance(0.5))
+    later(world, 1, 150, () => world.gateway.start())
+  }],
+  'link-break': [5, world => {
+    const links = [...world.links]
+    if (links.length > 0) world.random.pick(links).break(world.scenario.lateNotice)
+  }],
+  'link-stall': [4, world => {
+    const links = [...world.links]
+    if (links.length > 0) world.random.pick(links).stall(ms(world.random.range(1, 200)))
+  }],
+  partition: [6, world => {
+    const host = hostOf(world)
+    world.network.cut('gateway', host.name)
+    later(world, 10, 400, () => world.network.heal('gateway', host.name))
+  }],
+  'one-way': [2, world => {
+    const host = hostOf(world)
+    if (world.random.chance(0.5)) world.network.cutOneWay('gateway', host.name)
+    else world.network.cutOneWay(host.name, 'gateway')
+    later(world, 10, 300, () => world.network.heal('gateway', host.name))
+  }],
+  'peers-apart': [3, world => {
+    const { random, hosts, network } = world
+    const [a, b] = [random.pick(hosts).name, random.pick(hosts).name]
+    network.cut(a, b)
+    later(world, 10, 300, () => network.heal(a, b))
+  }],
+  'slow-disk': [2, world => {
+    world.slowDisks(world.random.pick([10, 40]))
+    later(world, 20, 200, () => world.slowDisks(1))
+  }],
+  'gateway-pause': [3, world => {
+    const { process } = world.gateway
+    process.pause()
+    later(world, 10, 300, () => process.resume())
+  }],
+  'agent-pause': [3, world => {
+    const { process } = hostOf(world)
+    process.pause()
+    later(world, 10, 300, () => process.resume())
+  }],
+  failover: [3, world => {
+    const { core, process, clock } = world.gateway
+    if (core === undefined || process.paused) return
+    process.run(() => { core.requestFailover(false, clock.now()) })
+  }],
+  'old-gateway': [3, world => strayGateway(world, hostOf(world))]
+}
+
+/** A gateway that was paused since an older generation connects and gives orders. */
+function strayGateway(world: World, host: Host): void {
+  const known = host.state.generation
+  if (!host.running || known < 2) return
+  const theirs = host.gatewayEnd()
+  const link = new Link(world, {
+    machine: 'elsewhere', process: host.process, message: () => undefined, closed: () => undefined
+  }, theirs)
+  host.process.run(() => theirs.established(link))
+  const envelope = { guest: 'g', generation: generation(known - 1), history: historyId('00000000000000aa') }
+  const { settings } = world.scenario
+  const role = world.random.pick(['primary', 'backup', 'idle'] as const)
+  link.send(0, envelope, {
+    type: 'assign', role, boot: true, peer: '' as HostName, peerAddress: '', checkpointMs: 0,
+    heartbeatMs: settings.heartbeatMs, leaseMs: settings.leaseMs, durability: settings.durability,
+    logMemoryBytes: settings.logMemoryBytes, logBytes: settings.logBytes
+  })
+  later(world, 5, 30, () => link.break(0))
+}
+
+const drawn = Object.entries(kinds).flatMap(([name, [weight]]) => Array<string>(weight).fill(name))
+
+/** Lets faults strike at times and at steps that the seed decides. */
+export function planFaults(world: World): void {
+  const { random, scenario, clock } = world
+  for (let i = 0; i < scenario.faults; i++) {
+    const name = random.pick(drawn)
+    const strike = (): void => {
+      if (world.healed) return
+      world.trace(() => `fault: ${name}`)
+      world.count(`fault ${name}`)
+      world.lastFault = clock.now
+      kinds[name]?.[1](world)
+    }
+    const at = random.range(ms(30), scenario.faultMicros)
+    if (random.chance(0.5)) clock.after(at, strike)
+    else clock.after(at, () => world.ambush(random.range(1, 60), strike))
+  }
+}
+
+/** Mends everything that is broken: from here on it must end well. */
+export function heal(world: World): void {
+  world.trace(() => 'healed')
+  world.healed = true
+  world.network.healAll()
+  world.slowDisks(1)
+  world.scenario = {
+    ...world.scenario, engineFails: 0, imageStalls: 0, restoreFails: 0, fenceFails: 0, refuseChance: 0
+  }
+  world.gateway.process.resume()
+  if (!world.gateway.running) world.gateway.start()
+  for (const host of world.hosts) {
+    host.process.resume()
+    if (!host.powered) host.powerOn()
+    else host.start()
+  }
+}

@@ -1,0 +1,205 @@
+import type { AgentReport } from '../../src/core/agent/port.ts'
+import type { FailoverSummary, GatewayReport } from '../../src/core/gateway/port.ts'
+import type { ReleaseMode } from '../../src/core/gateway/settings.ts'
+import type { Canary } from './canaries/canary.ts'
+import { Checks } from './checkers/checks.ts'
+import { RuleBroken, type Rule } from './checkers/rule.ts'
+import type { Client } from './client.ts'
+import { Clock, ms } from './clock.ts'
+import { GatewayMachine } from './gateway-machine.ts'
+import type { Guest, Snapshot } from './guest.ts'
+import { Host } from './host.ts'
+import type { Link } from './links.ts'
+import { Network } from './network.ts'
+import { Crash, type Process } from './process.ts'
+import { Random } from './random.ts'
+import { drawScenario, type Scenario } from './scenario.ts'
+
+/** An image as the engine made it: what a torn copy of it is held against. */
+export interface Image {
+  readonly bytes: Uint8Array
+  readonly snapshot: Snapshot
+  readonly guest: number
+}
+
+const arenaBytes = 1 << 20
+/** Large pieces of memory are used again by the next run: they cost more than the rest of a run. */
+const arenas: Uint8Array[] = []
+
+/** One run: everything there is, from one seed. */
+export class World {
+  readonly seed: number
+  readonly random: Random
+  readonly clock = new Clock()
+  readonly checks: Checks
+  readonly network: Network
+  readonly hosts: readonly Host[]
+  readonly gateway: GatewayMachine
+  readonly clients: Client[] = []
+  readonly guests: Guest[] = []
+  readonly links = new Set<Link>()
+  readonly images = new Map<number, Image>()
+  readonly canary: Canary | undefined
+  readonly counts = new Map<string, number>()
+  scenario: Scenario
+  /** The faults are over, and what was broken is mended. */
+  healed = false
+  /** When the last fault struck. */
+  lastFault = 0
+  nextLink = 1
+  nextPort = 1
+  nextGuest = 1
+  steps = 0
+  traced: string[] | undefined
+  #current: Process | undefined
+  #arenas = 0
+  #ambushes: { readonly step: number, readonly strike: () => void }[] = []
+  #failoverSince = 0
+  #slowDisk = 1
+
+  constructor(seed: number, options: { readonly canary?: Canary | undefined, readonly trace?: boolean } = {}) {
+    this.seed = seed
+    this.random = new Random(seed)
+    this.scenario = drawScenario(this.random)
+    this.canary = options.canary
+    if (options.trace === true) this.traced = []
+    this.checks = new Checks(this)
+    this.network = new Network(this)
+    this.hosts = this.scenario.settings.hosts.map(({ name }) => new Host(this, name))
+    this.gateway = new GatewayMachine(this)
+  }
+
+  // ---- telling
+
+  fail(rule: Rule, what: string): void {
+    this.trace(() => `FAIL rule ${rule}: ${what}`)
+    throw new RuleBroken(rule, what)
+  }
+
+  count(what: string, by = 1): void {
+    this.counts.set(what, (this.counts.get(what) ?? 0) + by)
+  }
+
+  trace(line: () => string): void {
+    this.traced?.push(`${(this.clock.now / 1000).toFixed(3)} ${line()}`)
+  }
+
+  gatewayReport(report: GatewayReport): void {
+    this.trace(() => `gateway: ${describe(report)}`)
+    if (report.type === 'protection') {
+      const { state } = report.protection
+      if (state === 'failing-over' && report.protection.phase === 'fence') this.#failoverSince = this.clock.now
+      if (state === 'lost') this.count('lost')
+      if (state === 'protected') this.count('protected')
+    }
+    if (report.type === 'clock-jump') this.count('jumps')
+    this.checks.gatewayReport(report)
+  }
+
+  agentReport(host: Host, report: AgentReport): void {
+    this.trace(() => `${host.name}: ${JSON.stringify(report)}`)
+    this.checks.agentReport(host, report)
+  }
+
+  failoverEnded(summary: FailoverSummary): void {
+    this.trace(() => `gateway: ${JSON.stringify(summary)}`)
+    this.count('kept', summary.kept)
+    this.count('replayed', summary.tailRecords)
+    if (summary.unverifiedBytes > 0) this.count('unverified')
+  }
+
+  // ---- running things
+
+  /** Runs `what` as part of a process, which may die in the middle of it. */
+  inProcess(process: Process, what: () => void): void {
+    const outer = this.#current
+    this.#current = process
+    try {
+      what()
+      if (process.alive) process.turnEnded()
+    } catch (error) {
+      if (!(error instanceof Crash) || error.process !== process) throw error
+    } finally {
+      this.#current = outer
+    }
+  }
+
+  /** A place at which a process may die: every message and every order that the core gives. */
+  hook(): void {
+    this.steps++
+    const next = this.#ambushes[0]
+    if (next !== undefined && next.step <= this.steps) {
+      this.#ambushes.shift()
+      next.strike()
+    }
+    if (this.#current?.alive === false) throw new Crash(this.#current)
+  }
+
+  /** Strikes so many steps from now. */
+  ambush(steps: number, strike: () => void): void {
+    this.#ambushes.push({ step: this.steps + steps, strike })
+    this.#ambushes.sort((a, b) => a.step - b.step)
+  }
+
+  allocate(bytes: number): Uint8Array {
+    if (bytes !== arenaBytes) return new Uint8Array(bytes)
+    const arena = arenas[this.#arenas] ??= new Uint8Array(arenaBytes)
+    this.#arenas++
+    return arena
+  }
+
+  // ---- delays
+
+  readDelay(): number { return this.random.range(1, 120) }
+  diskDelay(): number { return this.random.range(this.scenario.diskMin, this.scenario.diskMax) * this.#slowDisk }
+  engineDelay(): number { return this.random.range(100, 3000) }
+  imageDelay(): number { return this.random.range(100, 4000) }
+  resendDelay(): number { return this.random.range(ms(4), ms(20)) }
+  reconnectDelay(): number { return this.random.range(ms(1), ms(12)) }
+
+  slowDisks(factor: number): void { this.#slowDisk = factor }
+
+  // ---- who is who
+
+  modeOf(client: number): ReleaseMode | undefined {
+    return this.scenario.services[this.clients[client]?.plan.service ?? 0]?.release
+  }
+
+  clientHasNonces(client: number): boolean {
+    return this.clients[client]?.plan.nonces ?? false
+  }
+
+  get primary(): Host | undefined {
+    const active = this.gateway.core?.active?.name ?? this.gateway.durable?.active
+    return this.hosts.find(host => host.name === active)
+  }
+
+  get backup(): Host | undefined {
+    const name = this.gateway.core?.replication.backup?.name
+    return this.hosts.find(host => host.name === name)
+  }
+
+  /** Why this connection's output may come out differently when its input is replayed; undefined if it may not. */
+  excuseFor(id: number, alive: boolean): string | undefined {
+    const client = this.clients[id]
+    const { scenario } = this
+    if (client === undefined) return undefined
+    const released = scenario.services[client.plan.service]?.release
+    const exact = alive && released === 'checkpoint' && this.scenario.services.every(one => one.release === 'checkpoint')
+    if (client.plan.nonces && !exact) return 'nonces'
+    if (scenario.shared === 'free' && client.plan.shared && !exact) return 'shared counters'
+    if (scenario.stallChance > 0) return 'a guest that stalls'
+    if (scenario.refuseChance > 0) return 'a guest that refuses'
+    if (client.mayBeReset) return 'a guest that resets'
+    if (this.lastFault >= this.#failoverSince && this.#failoverSince > 0) return 'a fault during the failover'
+    return undefined
+  }
+}
+
+function describe(report: GatewayReport): string {
+  switch (report.type) {
+    case 'connection-open': return `connection ${report.connection.id} for ${report.connection.clientAddress}`
+    case 'connection-end': return `connection ${report.connection.id} ends: ${report.ending}`
+    default: return JSON.stringify(report)
+  }
+}
