@@ -1,0 +1,105 @@
+import t from 'tap'
+import { CheckpointPump, type PumpOptions } from '../../src/agent/checkpoint-pump.ts'
+import { checkpointId, millis } from '../../src/core/ids.ts'
+import type { Engine } from '../../src/engine/engine.ts'
+import { NoEngine } from '../../src/engine/blackhole.ts'
+
+type Checkpoint = Engine['checkpoint']
+
+/** An engine of which only the checkpoint matters. */
+function engineWith(checkpoint: Checkpoint): Engine {
+  return Object.assign(new NoEngine({ endpoints: [] }), { checkpoint })
+}
+
+/** Runs a pump; what the core hears is written down, and it answers as told. */
+function pump(
+  checkpoint: Checkpoint, some: Partial<PumpOptions> = {}, answer: 'run-on' | 'abort' = 'run-on'
+) {
+  const heard: string[] = []
+  let stands: () => void = () => undefined
+  const standing = new Promise<void>(resolve => { stands = resolve })
+  const it = new CheckpointPump({
+    engine: engineWith(checkpoint), spoolBytes: 4, now: () => millis(1), drained: () => Promise.resolve(),
+    tell: call => { call() }, ...some
+  }, checkpointId(1), {
+    standing: () => {
+      heard.push('standing')
+      stands()
+      if (answer === 'run-on') it.runOn()
+      if (answer === 'abort') it.abort()
+    },
+    piece: (_now, bytes) => { heard.push(`piece ${bytes.length}`) },
+    ended: () => { heard.push('ended') },
+    failed: (_now, reason) => { heard.push(`failed: ${reason}`) }
+  })
+  return { it, heard, standing }
+}
+
+async function* threePieces(standing: () => Promise<void>): AsyncGenerator<Uint8Array, void> {
+  await standing()
+  yield new Uint8Array(1)
+  yield new Uint8Array(2)
+  yield new Uint8Array(3)
+}
+
+void t.test('stands, runs on, and every piece before the end', async t => {
+  const { it, heard } = pump(threePieces)
+  await it.run()
+  t.same(heard, ['standing', 'piece 1', 'piece 2', 'piece 3', 'ended'])
+})
+
+void t.test('given up while the guest stands still: the engine hears a rejection', async t => {
+  let rejected = false
+  const { it, heard } = pump(async function* (standing) {
+    await standing().catch((error: unknown) => {
+      rejected = true
+      throw error
+    })
+    yield new Uint8Array(1)
+  }, {}, 'abort')
+  await it.run()
+  t.ok(rejected)
+  t.same(heard, ['standing', 'failed: it was given up'])
+})
+
+void t.test('given up before the guest stands still', async t => {
+  const { it, heard } = pump(threePieces)
+  it.abort()
+  await it.run()
+  t.same(heard, ['failed: it was given up'])
+})
+
+void t.test('given up while the link is slow: the engine is let go', async t => {
+  let finished = false
+  const { it, heard, standing } = pump(async function* (stands) {
+    try {
+      yield* threePieces(stands)
+    } finally {
+      finished = true
+    }
+  }, { drained: () => new Promise<void>(() => undefined) })
+  void it.run()
+  await standing
+  await new Promise(setImmediate)
+  it.abort()
+  await new Promise(setImmediate)
+  t.ok(finished)
+  t.same(heard, ['standing'], 'no piece went out')
+})
+
+void t.test('an engine that fails is told, with its reason', async t => {
+  const { it, heard } = pump(async function* (standing) {
+    await standing()
+    yield new Uint8Array(1)
+    throw new Error('the guest died')
+  })
+  await it.run()
+  t.equal(heard.at(-1), 'failed: the guest died')
+  t.notOk(heard.includes('ended'))
+})
+
+void t.test('a link that is gone is told', async t => {
+  const { it, heard } = pump(threePieces, { drained: () => Promise.reject(new Error('no link')) })
+  await it.run()
+  t.match(heard.at(-1), /^failed: /)
+})
