@@ -1,0 +1,132 @@
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as after } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { stringify } from 'yaml'
+import type { Contender, Running } from './contender.ts'
+import { freePorts, Program } from './program.ts'
+
+/** `plain`: no backup. The others replicate the input, and `epoch` holds output until the commit. */
+export type Mode = 'plain' | 'immediate' | 'epoch'
+
+const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
+const linkTimeoutMs = 20_000
+
+/** The gateway in one mode, compiled, with its agents in processes of their own. */
+export function tailgate(mode: Mode): Contender {
+  const verbs = mode === 'plain' ? ['gateway'] : ['gateway', 'agent']
+  const built = verbs.every((verb) =>
+    existsSync(fileURLToPath(new URL(`../dist/cli/verbs/${verb}.js`, import.meta.url))))
+  return {
+    name: `tailgate ${mode}`,
+    missing: built ? undefined : `dist has no ${verbs.join(' or ')} to run (npm run ready)`,
+    start: (services) => new Installation(mode, services).start()
+  }
+}
+
+/** One gateway, and for a replicated guest two agents, in a directory that goes when they stop. */
+class Installation {
+  #mode: Mode
+  #services: readonly number[]
+  #programs: Program[] = []
+
+  constructor(mode: Mode, services: readonly number[]) {
+    this.#mode = mode
+    this.#services = services
+  }
+
+  async start(): Promise<Running> {
+    const directory = await mkdtemp(join(tmpdir(), 'tailgate-bench-'))
+    const [metrics = 0, first = 0, second = 0, ...ports] = await freePorts(3 + this.#services.length)
+    const links = this.#mode === 'plain' ? [] : [{ name: 'one', port: first }, { name: 'two', port: second }]
+    try {
+      for (const link of links) await this.#startAgent(directory, link)
+      const gateway = await this.#startGateway(directory, metrics, links, ports)
+      const before = links.length === 0 ? 0 : await replicating(metrics)
+      return {
+        ports, pid: gateway.pid,
+        verify: () => links.length === 0 ? Promise.resolve() : verifyReplication(metrics, before),
+        stop: () => this.#stop(directory)
+      }
+    } catch (error) {
+      await this.#stop(directory)
+      throw error
+    }
+  }
+
+  async #startAgent(directory: string, link: { name: string, port: number }): Promise<void> {
+    const dataDir = join(directory, link.name)
+    await mkdir(dataDir)
+    const file = join(directory, `${link.name}.yaml`)
+    const endpoints = this.#services.map((port) => `127.0.0.1:${port}`)
+    await writeFile(file, stringify({
+      name: link.name, link: `127.0.0.1:${link.port}`, data_dir: dataDir, gateways: ['gateway'],
+      peers: [link.name === 'one' ? 'two' : 'one'], log_level: 'warn',
+      guests: [{ name: 'bench', engine: 'none', endpoints }]
+    }))
+    // The backup is another machine in earnest, so it does not share the gateway's processor.
+    const args = ['agent', '-c', file]
+    const agent = new Program(`agent ${link.name}`, 'others', process.execPath, [main, ...args])
+    this.#programs.push(agent)
+    await agent.listening(link.port)
+  }
+
+  async #startGateway(
+    directory: string, metrics: number, links: readonly { name: string, port: number }[],
+    ports: readonly number[]
+  ): Promise<Program> {
+    const file = join(directory, 'gateway.yaml')
+    const services = ports.map((port, index) => ({
+      name: `service${index}`, listen: `127.0.0.1:${port}`, to: `127.0.0.1:${this.#services[index]}`,
+      release: this.#mode === 'epoch' ? 'epoch' : 'immediate'
+    }))
+    const hosts = links.map(({ name, port }) => ({ name, link: `127.0.0.1:${port}` }))
+    const replicated = hosts.length === 0 ? {} : { hosts, log: { total: '64GiB' } }
+    await writeFile(file, stringify({
+      name: 'gateway', state_dir: join(directory, 'state'), log_level: 'warn',
+      metrics: `127.0.0.1:${metrics}`,
+      guests: [{ name: 'bench', services, ...replicated }]
+    }))
+    const gateway = new Program('gateway', 'contender', process.execPath, [main, 'gateway', '-c', file])
+    this.#programs.push(gateway)
+    for (const port of [metrics, ...ports]) await gateway.listening(port)
+    return gateway
+  }
+
+  async #stop(directory: string): Promise<void> {
+    for (const program of this.#programs.toReversed()) await program.stop()
+    await rm(directory, { recursive: true })
+  }
+}
+
+/** The sum of a metric's series; undefined where there is none. */
+async function metric(port: number, name: string, labels = ''): Promise<number | undefined> {
+  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
+  const lines = text.split('\n').filter((line) => /^[{ ]/.test(line.slice(name.length))
+    && line.startsWith(name) && line.includes(labels))
+  const values = lines.map((line) => Number(line.slice(line.lastIndexOf(' ') + 1)))
+  return values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0)
+}
+
+async function unprotected(port: number): Promise<boolean> {
+  return await metric(port, 'tailgate_protection_state', 'state="unprotected"') !== 0
+}
+
+/** Resolves, with the newest committed event, when the log flows to the backup. */
+async function replicating(port: number): Promise<number> {
+  const end = performance.now() + linkTimeoutMs
+  while (performance.now() < end) {
+    if (!await unprotected(port)) return await metric(port, 'tailgate_committed_lsn') ?? 0
+    await after(50)
+  }
+  throw new Error('the backup did not come within 20 s')
+}
+
+/** What is measured must have been replicated: the log still flows, and it flowed. */
+async function verifyReplication(port: number, before: number): Promise<void> {
+  if (await unprotected(port)) throw new Error('the guest is unprotected: figures would be those of plain')
+  const committed = await metric(port, 'tailgate_committed_lsn') ?? 0
+  if (committed <= before) throw new Error(`nothing was committed since event ${before}`)
+}
