@@ -24,11 +24,10 @@ const guest = table('guest', {
     + "chooses."),
   endpoints: many(list('list of addresses', remoteAddress),
     "With the other engines: where the guest's services listen, in the order of the gateway's list."),
-  pids: many(list('list of process ids', count(2, 4_194_304)), 'With `blackhole`: the processes that stand '
-    + 'still.'),
+  pids: many(list('list of process ids', count(2, 4_194_304)),
+    'With `blackhole`: the processes that stand still. Children are not followed: name each.'),
   pid_file: optional(path,
-    'With `blackhole`, instead of `pids`: a file with a process id; that process and its children stand '
-    + 'still.'),
+    'With `blackhole`, instead of `pids`, for a single process: a file with its id, read each time.'),
   unsafe: optional(flag, 'With `blackhole`: must be true, because such a guest is never protected.')
 })
 

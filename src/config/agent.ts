@@ -8,6 +8,7 @@ import { buildTls, present } from './gateway.ts'
 import type { Path, Problems } from './problems.ts'
 import type { Loose } from './shape.ts'
 import type { AgentConfig, AgentGuestConfig } from './types.ts'
+import { formatAddress } from './values.ts'
 
 type LooseFile = Loose<AgentFile>
 type LooseGuest = NonNullable<NonNullable<LooseFile['guests']>[number]>
@@ -87,7 +88,18 @@ function checkGuest(guest: LooseGuest, path: Path, problems: Problems): void {
     problems.report([...path, places], `engine \`${engine}\` needs \`${places}\`: one address for each `
       + `service`)
   }
+  if (engine === 'embedded') checkEmbedded(guest, path, problems)
   if (engine === 'blackhole') checkBlackhole(guest, path, problems)
+}
+
+/** The embedded guest has one address, with a port for each service. */
+function checkEmbedded({ listen }: LooseGuest, path: Path, problems: Problems): void {
+  const [first, ...others] = present(listen).map(([, address]) => address)
+  const other = others.find(({ host }) => host !== first?.host)
+  if (first === undefined || other === undefined) return
+  const two = `${formatAddress(first)} and ${formatAddress(other)} are on two`
+  problems.report([...path, 'listen'],
+    `an embedded guest listens on one address, with a port for each service; ${two}`)
 }
 
 function checkBlackhole(guest: LooseGuest, path: Path, problems: Problems): void {

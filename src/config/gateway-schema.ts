@@ -27,16 +27,15 @@ const limits = table('table', {
     'Input of one guest that its backup has not acknowledged; at the limit the gateway stops reading '
     + 'clients.'),
   client_buffer: defaulted(size('4KiB', '1GiB'), '256KiB',
-    'What one side of one connection may have queued before the other side is paused.'),
-  tail: defaulted(size('64KiB', '1GiB'), '4MiB', 'Tail that a promoted agent may send ahead of the replay.')
+    'What one side of one connection may have queued before the other side is paused.')
 })
 
 const timeouts = table('table', {
-  connect: defaulted(duration('10ms', '10m'), '5s', 'For a connection to the guest; then the client is '
-    + 'reset.'),
+  connect: defaulted(duration('10ms', '10m'), '5s',
+    'For the guest to take a connection, or to answer for one of before; then the client is reset.'),
   fence: defaulted(duration('10ms', '10m'), '30s', 'For a fence command; then it is killed and has failed.'),
-  promote: defaulted(duration('10ms', '1h'), '60s', 'For the backup to restore the guest.'),
-  attach: defaulted(duration('10ms', '10m'), '5s', 'For the restored guest to answer for one connection.'),
+  promote: defaulted(duration('10ms', '1h'), '60s',
+    'For each step of a failover that waits for the backup, as restoring the guest; then it has failed.'),
   drain: defaulted(duration('0ms', '1h'), '10s', 'For connections to finish after SIGTERM; a second '
     + 'SIGTERM ends it.')
 })

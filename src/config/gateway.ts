@@ -73,14 +73,12 @@ export function buildGateway(file: GatewayFile, directory: string): GatewayConfi
       heldBytes: limits.held,
       epochBytes: limits.epoch,
       inFlightBytes: limits.in_flight,
-      clientBufferBytes: limits.client_buffer,
-      tailBytes: limits.tail
+      clientBufferBytes: limits.client_buffer
     },
     timeouts: {
       connectMs: timeouts.connect,
       fenceMs: timeouts.fence,
       promoteMs: timeouts.promote,
-      attachMs: timeouts.attach,
       drainMs: timeouts.drain
     },
     guests: file.guests.map(buildGuest)

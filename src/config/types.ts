@@ -51,20 +51,16 @@ export interface GatewayLimits {
   readonly inFlightBytes: number
   /** What one side of one connection may have queued before the other side is paused. */
   readonly clientBufferBytes: number
-  /** Tail which a promoted agent may send ahead of the replay. */
-  readonly tailBytes: number
 }
 
 /** How long the gateway waits, in milliseconds. */
 export interface GatewayTimeouts {
-  /** For a guest-facing connection. */
+  /** For the guest to take a connection, or to answer for one that it should know. */
   readonly connectMs: number
   /** For a fence command; then it is killed and counts as failed. */
   readonly fenceMs: number
-  /** For a promoted agent to have restored the guest. */
+  /** For each step of a failover that waits for the backup. */
   readonly promoteMs: number
-  /** For a restored guest to answer for one connection. */
-  readonly attachMs: number
   /** For connections to finish after SIGTERM. */
   readonly drainMs: number
 }
@@ -123,9 +119,9 @@ export interface BlackholeGuestConfig {
   readonly name: string
   /** Where its services listen already, in the order of the gateway's list. */
   readonly endpoints: readonly Address[]
-  /** Process groups are not followed: name every process that must stand still. */
+  /** Every process that must stand still; children are not followed. */
   readonly pids: readonly number[]
-  /** A file with a process id in its first line, read at each start; its children stand still too. */
+  /** A file with a process id, read at each checkpoint. */
   readonly pidFile: string | undefined
 }
 

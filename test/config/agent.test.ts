@@ -53,6 +53,9 @@ void t.test('each engine has its own keys', (t) => {
   t.same(wrongGuest('engine: embedded'), ['6:5: engine `embedded` needs `listen`: one address for each '
     + 'service'])
   t.same(wrongGuest('engine: none'), ['6:5: engine `none` needs `endpoints`: one address for each service'])
+  t.same(wrongGuest('engine: embedded, listen: ["*:1", "127.0.0.1:2"]'),
+    ['6:45: an embedded guest listens on one address, with a port for each service; *:1 and 127.0.0.1:2 are '
+      + 'on two'])
   t.same(wrongGuest('engine: xen'), ["6:27: 'xen' must be one of embedded, blackhole, none"])
   t.end()
 })
