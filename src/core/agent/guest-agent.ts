@@ -158,7 +158,6 @@ export class GuestAgent {
     const known = this.#state.now.generation
     if (envelope.generation < known) {
       this.#port.report({ type: 'stale', generation: envelope.generation, reason: message.type })
-      if (message.type === 'assign') this.#tellWhatIsHere(link)
       this.#port.sendGateway(link, this.#envelope(noHistory), { type: 'stale' })
       return
     }
@@ -196,17 +195,6 @@ export class GuestAgent {
     }
   }
 
-  /**
-   * A gateway that does not know the generation finds it, and where the guest runs, by asking every
-   * agent.
-   */
-  #tellWhatIsHere(link: LinkId): void {
-    const role = this.#role === 'idle' ? this.#state.now.role : this.#role
-    this.#port.sendGateway(link, this.#envelope(noHistory), {
-      type: 'heartbeat', n: 0, role, condition: this.#condition, log: undefined
-    })
-  }
-
   #assign(now: Millis, link: LinkId, envelope: Envelope, message: Assign): void {
     const newer = envelope.generation > this.#state.now.generation
     this.#follow(link)
@@ -231,6 +219,8 @@ export class GuestAgent {
       this.#endPromotion()
       if (!mustStop) return this.#takeRole(at, link, message)
       this.#cycle.stop(at, 'the guest is ended')
+      // What is being ended gets no lease any more: heartbeats and their answers go on meanwhile.
+      this.#role = 'idle'
       this.#turnstile.hold()
       this.#slot.stop(`generation ${envelope.generation} made this host ${message.role}`, stoppedAt => {
         this.#takeRole(stoppedAt, link, message)
@@ -351,7 +341,9 @@ export class GuestAgent {
   #cannotPromote(generation: Generation, acceptLoss: boolean): string | undefined {
     const known = this.#state.now.generation
     if (generation <= known) return `generation ${generation} is not newer than ${known}, which is known here`
-    if (this.#role === 'backup' || acceptLoss && this.#role === 'idle') return undefined
+    if (this.#role === 'backup') return undefined
+    // Whatever this host was made since: its images are all there is, and no guest of it is in service.
+    if (acceptLoss && !this.#inService()) return undefined
     return `this host is ${this.#role}, not backup`
   }
 

@@ -27,15 +27,6 @@ void t.test('every message of an older generation is answered with stale, and do
   t.end()
 })
 
-void t.test('a gateway that asks what there is learns where the guest runs', t => {
-  const rig = new Rig({ state: { ...knows(3), role: 'primary' }, condition: 'running', endpoints: ['h:1'] })
-  rig.agent.linkUp(rig.now, gateway)
-  rig.from(assign({ role: 'idle' }), { generation: generation(0) })
-  t.match(rig.messages('heartbeat'), [{ role: 'primary', condition: 'running', about: { generation: 3 } }])
-  t.same(rig.said(), ['stale'])
-  t.end()
-})
-
 void t.test('a newer generation comes only through assign, begin and promote', t => {
   const others: GatewayMessage[] = [
     { type: 'epoch', firstLsn: lsn(6), lastLsn: lsn(6), records: [] },
@@ -70,6 +61,19 @@ void t.test('a guest that runs where a newer generation wants none is ended befo
     t.equal(rig.agent.role, role)
     t.equal(rig.waits('beginLog'), role === 'backup')
   }
+  t.end()
+})
+
+void t.test('a guest that is being ended gets no lease', t => {
+  const rig = primary()
+  rig.from(assign({ role: 'backup' }), { generation: generation(2) })
+  rig.answer('persist')
+  rig.advance(100)
+  const { n = 0, role } = rig.messages('heartbeat').at(-1) ?? {}
+  t.equal(role, 'idle')
+  rig.ordered()
+  rig.from({ type: 'heartbeat-ack', n }, { generation: generation(2) })
+  t.same(rig.ordered(), [])
   t.end()
 })
 

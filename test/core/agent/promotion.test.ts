@@ -3,7 +3,7 @@ import { checkpointId, generation, hostName, lsn, noHistory } from '../../../src
 import { freshAgentState } from '../../../src/core/agent/port.ts'
 import type { GatewayMessage } from '../../../src/core/message.ts'
 import {
-  append, assign, backup, epoch, gateway, historyA, historyB, protectedBackup, receive, Rig, withPeer
+  append, assign, backup, epoch, gateway, historyA, historyB, primary, protectedBackup, receive, Rig, withPeer
 } from './rig.ts'
 
 const two = { generation: generation(2), history: historyA }
@@ -183,6 +183,20 @@ void t.test('accept-loss reaches an agent that has just restarted, and no other 
   const strict = restarted()
   strict.from(promote(5), two)
   t.same(strict.ordered(), [])
+  t.end()
+})
+
+void t.test('accept-loss restores where the images are, unless a guest is in service there', t => {
+  const unfinished = protectedBackup()
+  unfinished.from(assign({ role: 'primary' }), two)
+  unfinished.answer('persist')
+  unfinished.from(promote(0, true), { ...two, generation: generation(3) })
+  unfinished.answer('persist')
+  t.ok(unfinished.waits('restoreGuest'), 'a primary without a guest')
+  const serving = primary()
+  serving.from(promote(0, true), two)
+  t.match(serving.messages('promote-failed'), [{ reason: 'this host is primary, not backup' }])
+  t.same(serving.ordered(), [])
   t.end()
 })
 
