@@ -66,7 +66,7 @@ export class BackupStore {
     if (file !== undefined) {
       const { random } = this.#world
       const unsynced = powerLoss ? file.bytes.length - file.synced : 0
-      const pending = this.#writing.reduce((all, { bytes }) => join(all, bytes), noBytes)
+      const pending = this.#writing.reduce<Uint8Array>((all, { bytes }) => join(all, bytes), noBytes)
       const whole = join(file.bytes.subarray(0, file.bytes.length - unsynced), pending)
       const kept = file.synced + random.below(whole.length - file.synced + 1)
       file.bytes = whole.slice(0, kept)

@@ -75,7 +75,8 @@ const kinds: Readonly<Record<string, readonly [number, Strike]>> = {
   }],
   failover: [3, world => {
     const { core, process, clock } = world.gateway
-    if (core === undefined || process.paused) return
+    // Asked for during a failover, it would vouch for the old primary.
+    if (core === undefined || core.failover !== undefined || process.paused) return
     process.run(() => { core.requestFailover(false, clock.now()) })
   }],
   'old-gateway': [3, world => strayGateway(world, hostOf(world))]

@@ -19,6 +19,10 @@ export class ImageStore {
     this.#world = world
   }
 
+  get hasWhole(): boolean {
+    return [...this.#images.values()].some(({ info }) => info !== undefined)
+  }
+
   begin(checkpoint: number): void {
     this.#images.set(checkpoint, { bytes: noBytes, info: undefined, synced: false })
   }

@@ -8,17 +8,19 @@ interface Options {
   minutes: number | undefined
   trace: boolean
   canary: string | undefined
+  keepGoing: boolean
 }
 
-const usage = `npm run sim -- [--seed N [--trace]] [--seeds A..B] [--from N] [--count N] [--minutes M] [--canary NAME]
+const usage = `npm run sim -- [--seed N [--trace]] [--seeds A..B] [--from N] [--count N] [--minutes M] [--canary NAME] [--keep-going]
 Runs the simulator: one run for each seed, until one breaks a rule. The same seed gives the same run.
 canaries: ${canaries.map(({ name }) => name).join(', ')}`
 
 function parse(args: readonly string[]): Options | undefined {
-  const options: Options = { from: 1, count: 1000, minutes: undefined, trace: false, canary: undefined }
+  const options: Options = { from: 1, count: 1000, minutes: undefined, trace: false, canary: undefined, keepGoing: false }
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]
     if (arg === '--trace') { options.trace = true; continue }
+    if (arg === '--keep-going') { options.keepGoing = true; continue }
     const value = args[++i]
     if (value === undefined) return undefined
     if (arg === '--seed') { options.from = Number(value); options.count = 1 }
@@ -51,6 +53,7 @@ function main(): number {
   const start = performance.now()
   const end = options.minutes === undefined ? Infinity : start + options.minutes * 60_000
   let seeds = 0
+  let failures = 0
   let events = 0
   for (let seed = options.from; seeds < options.count && performance.now() < end; seed++) {
     const result = runSeed(seed, { canary, trace: options.trace })
@@ -61,14 +64,15 @@ function main(): number {
     if (result.failure !== undefined) {
       console.log(`seed ${seed} FAILED: ${result.failure}`)
       console.log(`again: npm run sim -- --seed ${seed} --trace${canary === undefined ? '' : ` --canary ${canary.name}`}`)
-      return 1
+      failures++
+      if (!options.keepGoing) return 1
     }
   }
   const seconds = (performance.now() - start) / 1000
-  console.log(`seeds ${options.from}..${options.from + seeds - 1}: all rules held; ${seconds.toFixed(1)} s, `
+  console.log(`seeds ${options.from}..${options.from + seeds - 1}: ${failures === 0 ? 'all rules held' : `${failures} FAILED`}; ${seconds.toFixed(1)} s, `
     + `${(seconds * 1000 / seeds).toFixed(2)} ms and ${Math.round(events / seeds)} events each`)
   console.log(sumUp(totals))
-  return 0
+  return failures === 0 ? 0 : 1
 }
 
 process.exitCode = main()

@@ -28,6 +28,7 @@ export class Operator {
 
   #look(): void {
     const { core } = this.#world.gateway
+    for (const host of this.#world.hosts) if (!host.powered) host.powerOn()
     if (core === undefined || !this.#isStuck()) {
       this.#stuckSince = undefined
       return
@@ -53,7 +54,7 @@ export class Operator {
     const old = this.#world.primary
     if (core === undefined) return
     const blocked = core.protection.state === 'failing-over'
-    if (old?.guest?.reachable === true || blocked && old !== undefined) this.#powerCycle(old)
+    if (old?.guest?.reachable === true || blocked) old?.powerLoss()
     this.#attempts++
     this.#world.count('operator')
     gateway.process.run(() => {
@@ -61,11 +62,6 @@ export class Operator {
       this.#world.trace(() => `operator: ${JSON.stringify(answer)}`)
       if (!blocked && answer.accepted) this.#world.checks.excused = true
     })
-    if (this.#attempts > 6 && core.protection.state === 'lost') this.gaveUp = true
-  }
-
-  #powerCycle(host: Host): void {
-    host.powerLoss()
-    this.#world.clock.after(ms(20), () => host.powerOn())
+    if (this.#attempts > 3 && !blocked && !this.#world.hosts.some(host => host.images.hasWhole)) this.gaveUp = true
   }
 }

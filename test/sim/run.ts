@@ -34,7 +34,7 @@ export function runSeed(seed: number, options: RunOptions = {}): RunResult {
     live(world)
   } catch (error) {
     failure = error instanceof RuleBroken ? error.message
-      : error instanceof Error ? error.stack ?? error.message : String(error)
+      : error instanceof Error ? (error.stack ?? error.message).split('\n').slice(0, 4).join('\n') : String(error)
   } finally {
     undo?.()
   }
@@ -59,6 +59,8 @@ function live(world: World): void {
 }
 
 function isProtected(world: World): boolean {
+  // Without floors no checkpoint counts while a connection is older than the history.
+  if (world.scenario.floors === 'never') return true
   const protection = world.gateway.core?.protection
   if (world.gateway.core?.settings.onDivergence === 'stop' && protection?.state === 'lost') return true
   return protection?.state === 'protected' && !protection.stalled

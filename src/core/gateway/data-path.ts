@@ -227,6 +227,7 @@ export class DataPath {
     if (connection.outputEnd === 'reset') return
     connection.outputEnd = 'reset'
     connection.guest = undefined
+    this.#lingering.delete(connection.id)
     connection.pauseClient(ClientPause.backlog)
     const output = connection.outputReceived
     this.#writer.append({ kind: RecordKind.guestReset, connection: connection.id, output })
@@ -505,6 +506,11 @@ export class DataPath {
     }
   }
 
+  /** Resets every connection that waits for a guest. */
+  killWaiting(ending: Ending): void {
+    for (const connection of [...this.#waiting]) this.kill(connection, ending)
+  }
+
   /** True for one that came in during the failover and has no place in the log. */
   isWaiting(connection: Connection): boolean {
     return this.#waiting.includes(connection)
@@ -513,9 +519,12 @@ export class DataPath {
   #end(connection: Connection, ending: Ending): void {
     if (!this.connections.delete(connection.id)) return
     this.#waiting = this.#waiting.filter(other => other !== connection)
-    if (connection.connected && !connection.settled && this.#writer.running) {
+    // Of a connection that was reset, no acknowledgement comes any more.
+    if (ending === 'finished' && !connection.settled && this.#writer.running) {
       this.#lingering.set(connection.id, connection)
     }
     this.#port.report({ type: 'connection-end', connection, ending })
+    // The guest may still have something to say, which is nobody's any more.
+    connection.client = undefined
   }
 }

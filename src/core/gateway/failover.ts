@@ -267,13 +267,14 @@ export class Failover {
   /** Ends without having succeeded. */
   #lose(reason: string): void {
     if (this.#ended) return
-    this.#ended = true
+    this.abort()
     this.#context.lost(reason)
   }
 
   /** Given up from outside. */
   abort(): void {
     this.#ended = true
+    this.#replay?.abort()
   }
 
   #enter(phase: FailoverPhase): void {

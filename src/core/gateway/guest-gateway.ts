@@ -39,6 +39,10 @@ export class GuestGateway {
   /** The guest runs and its path is open. */
   #ready = false
   #divergedReason: string | undefined
+  /** Lost because of what was decided, not of a silence that may end. */
+  #lostForGood = false
+  /** Hosts that were asked to restore what there is since the guest last ran. */
+  readonly #triedForLoss = new Set<Host>()
   #lastFailover: FailoverSummary | undefined
   #now: Millis
 
@@ -56,7 +60,8 @@ export class GuestGateway {
     this.replication = new Replication({
       settings, port, writer: this.writer, dataPath: this.dataPath, hosts: this.hosts,
       send: (host, message) => this.#send(host, message),
-      primary: () => this.#ready && this.#failover === undefined ? this.active : undefined,
+      primary: () => this.#ready && this.#failover === undefined && this.#protection.state !== 'lost'
+        ? this.active : undefined,
       assignPrimary: () => this.#assignPrimary(),
       setProtection: protection => this.#setProtection(protection),
       refuse: (host, reason) => invariant(false, reason, { host })
@@ -137,8 +142,9 @@ export class GuestGateway {
     host.linked = true
     if (this.#state === undefined) this.#assign(host, 'idle')
     else if (host === this.active) this.#assignPrimary()
-    else if (this.#failover === undefined) this.replication.linkUp(host, now)
-    else if (host === this.#failover.to) this.replication.assignBackup(host)
+    else if (this.#failover === undefined) {
+      if (!this.#lostForGood) this.replication.linkUp(host, now)
+    } else if (host === this.#failover.to) this.replication.assignBackup(host)
   }
 
   linkDown(name: HostName, now: Millis): void {
@@ -206,10 +212,11 @@ export class GuestGateway {
 
   /** The primary of a guest taken for lost speaks again, and its guest still runs: nothing was lost. */
   #foundAgain(host: Host): void {
-    if (this.#protection.state !== 'lost' || host.condition !== 'running') return
+    if (this.#protection.state !== 'lost' || this.#lostForGood || host.condition !== 'running') return
     this.#setProtection({ state: 'unprotected', reason: `${host.name} is back` })
     this.dataPath.thaw()
     this.replication.look(this.#now)
+    this.replication.tell()
   }
 
   #guest(host: Host, message: AgentMessage & { type: 'guest' }, now: Millis): void {
@@ -218,14 +225,14 @@ export class GuestGateway {
     this.#answered(host)
     if (host !== this.active || this.#failover !== undefined) return
     if (message.condition === 'running') this.#running(message.endpoints, now)
-    else if (message.reason !== '') {
-      this.#setUnready(`the guest does not run on ${host.name}: ${message.reason}`)
-    }
+    else if (!this.#ready) this.#notRunning(host, message.reason)
   }
 
-  #setUnready(reason: string): void {
-    if (this.#ready) return
-    this.#setProtection({ state: 'unprotected', reason })
+  /** A guest that ran once is not started from nothing: a person must say what is to be restored. */
+  #notRunning(host: Host, why: string): void {
+    const reason = `the guest does not run on ${host.name}${why === '' ? '' : `: ${why}`}`
+    if (this.#state?.started === true) this.#setProtection({ state: 'lost', reason })
+    else if (why !== '') this.#setProtection({ state: 'unprotected', reason })
   }
 
   #running(endpoints: readonly string[], now: Millis): void {
@@ -243,7 +250,7 @@ export class GuestGateway {
 
   #position(host: Host, envelope: Envelope, message: AgentMessage & { type: 'position' }): void {
     if (this.#failover === undefined) this.replication.position(host, envelope, message.lastLsn)
-    else if (host === this.#failover.to && envelope.history === this.writer.history) {
+    else if (host === this.#failover.to && this.writer.running && envelope.history === this.writer.history) {
       if (this.writer.resume(message.lastLsn)) this.#failover.committed()
     }
   }
@@ -332,11 +339,20 @@ export class GuestGateway {
     return this.#failWithLoss(active)
   }
 
+  /**
+   * Restores what there is, wherever it is: also on the active host, if its promotion came to nothing. A host that
+   * could not is asked again only after the others.
+   */
   #failWithLoss(active: Host): FailoverRequest {
-    const candidates = [...this.hosts.all()].filter(host => host !== active && host.linked)
-    const to = candidates.find(host => (host.log?.checkpoint ?? 0) > 0) ?? candidates[0]
-    if (to === undefined) return { accepted: false, reason: 'no other host is linked' }
-    const vouched = this.#protection.state === 'lost' && this.#now > active.leaseUntil
+    const candidates = [...this.hosts.all()].filter(host => host.linked
+      && (host !== active || host.condition === 'absent' && host.heard !== undefined))
+    if (candidates.every(host => this.#triedForLoss.has(host))) this.#triedForLoss.clear()
+    const left = candidates.filter(host => !this.#triedForLoss.has(host))
+    const to = left.find(host => (host.log?.checkpoint ?? 0) > 0) ?? left.find(host => host !== active) ?? left[0]
+    if (to === undefined) return { accepted: false, reason: 'no host is linked that could restore it' }
+    this.#triedForLoss.add(to)
+    this.replication.assignBackup(to)
+    const vouched = to === active || this.#protection.state === 'lost' && this.#now > active.leaseUntil
     this.#begin({ from: active, to, reason: 'an operator accepted the loss', acceptLoss: true, vouched })
     return { accepted: true }
   }
@@ -365,6 +381,8 @@ export class GuestGateway {
 
   #failedOver(summary: FailoverSummary): void {
     this.#failover = undefined
+    this.#lostForGood = false
+    this.#triedForLoss.clear()
     this.#lastFailover = summary
     this.replication.reset()
     this.#ready = true
@@ -388,6 +406,8 @@ export class GuestGateway {
     this.#failover = undefined
     this.replication.reset()
     this.dataPath.killAll('lost')
+    this.dataPath.killWaiting('lost')
+    this.#lostForGood = true
     this.#setProtection({ state: 'lost', reason })
   }
 

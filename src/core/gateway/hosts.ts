@@ -82,10 +82,11 @@ export class Hosts {
     if (this.#settings.leaseMs > 0) host.leaseUntil = millis(now + this.#settings.leaseMs)
   }
 
-  /** Why `host` is taken for dead, or undefined. A host that was never heard of is not. */
+  /** Why `host`, whose guest ran, is taken for dead, or undefined. A host that was never heard of is not. */
   suspicion(host: Host, now: Millis): string | undefined {
     if (host.condition === 'failed') return `the agent on ${host.name} says its guest failed`
     if (host.heard === undefined) return undefined
+    if (host.condition === 'absent') return `the guest is not on ${host.name} any more`
     const silentMs = now - host.heard
     if (silentMs <= this.windowMs) return undefined
     return `no heartbeat from ${host.name} for ${Math.round(silentMs)} ms`

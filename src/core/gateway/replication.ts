@@ -118,7 +118,7 @@ export class Replication {
     if (writer.running && envelope.history === writer.history && writer.resume(held)) {
       port.report({ type: 'link-resumed', host: host.name, lsn: held })
       this.acknowledge(held)
-      this.#tell()
+      this.tell()
       return
     }
     this.#begin(host)
@@ -134,7 +134,8 @@ export class Replication {
     writer.flush()
     port.report({ type: 'history', history, backup: host.name })
     this.#context.assignPrimary()
-    this.#tell()
+    this.tell()
+    dataPath.releaseCheckpointMode()
   }
 
   acknowledge(upTo: Lsn): void {
@@ -152,7 +153,7 @@ export class Replication {
     this.#context.writer.unlink()
     if (this.#context.settings.onLinkLoss === 'continue') this.#giveUp(this.#failure)
     else this.#lostAt = now
-    this.#tell()
+    this.tell()
   }
 
   #retryAt(now: Millis): Millis {
@@ -166,11 +167,12 @@ export class Replication {
     this.#forgetMarks()
     this.#backup = undefined
     this.#lostAt = undefined
+    // Said before anything is released that no backup holds.
+    this.#context.setProtection({ state: 'unprotected', reason })
     dataPath.committed(writer.committed)
     dataPath.releaseCheckpointMode()
     port.report({ type: 'history', history: noHistory, backup: '' as HostName })
     this.#context.assignPrimary()
-    this.#context.setProtection({ state: 'unprotected', reason })
   }
 
   tick(now: Millis): void {
@@ -185,7 +187,7 @@ export class Replication {
     if (settings.onLinkLoss === 'continue') {
       this.#giveUp(`the link to the backup ${this.#backup?.name ?? ''} is lost`)
       this.look(now)
-    } else this.#tell()
+    } else this.tell()
   }
 
   /** A failover ended or a guest is lost: nothing of the old history is of use. */
@@ -255,7 +257,7 @@ export class Replication {
     this.#counted = { checkpoint, mark }
     for (const [other, lsn] of this.#marks) if (lsn <= mark) this.#marks.delete(other)
     port.report({ type: 'checkpoint-counted', checkpoint, mark, bytes })
-    this.#tell()
+    this.tell()
     dataPath.checkpointCounted(mark)
   }
 
@@ -267,7 +269,7 @@ export class Replication {
   }
 
   /** Says how well the guest is protected now. */
-  #tell(): void {
+  tell(): void {
     const { writer } = this.#context
     const backup = this.#backup
     if (backup === undefined || !writer.running) return
