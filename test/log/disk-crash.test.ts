@@ -118,7 +118,9 @@ function expected(history: HistoryId, last: number, base: number): Told[] {
  * Whatever a crash left, the log opens, holds everything that was acknowledged, and nothing that was not
  * sent.
  */
-async function check(t: Test, files: FaultyFiles, outcome: Outcome, at: string): Promise<void> {
+async function check(
+  t: Test, files: FaultyFiles, outcome: Outcome, at: string, hasUnsynced = false
+): Promise<void> {
   const log = await DiskLog.open(options, files)
   const found = log.history
   if (outcome.histories.length === 0) return
@@ -140,7 +142,8 @@ async function check(t: Test, files: FaultyFiles, outcome: Outcome, at: string):
   if (base !== done && base !== maybe) t.fail(`${at}: base at ${base}, not ${done} or ${maybe}`)
   const told = await tailOf(t, log, 1 << 20)
   t.same(told, expected(found, log.lastLsn, base), `${at}: the tail`)
-  await goesOn(t, files, log, at)
+  // Only what was not synced can be claimed too early, and only in these two cases is any of it surely there.
+  if (hasUnsynced) await goesOn(t, files, log, at)
 }
 
 function lastMark(prunes: readonly Step[]): number {
@@ -195,12 +198,12 @@ void t.test('a crash at any operation loses nothing acknowledged and leaves a lo
       const log = await DiskLog.open(options, files)
       const outcome = await run(log)
       const at = `crash at operation ${step} (${whole.operations[step]?.type ?? ''}), share ${share}`
-      await check(t, files.afterKill(), outcome, `${at}, killed`)
-      for (let seed = 1; seed <= 3; seed++) {
+      await check(t, files.afterKill(), outcome, `${at}, killed`, true)
+      for (let seed = 1; seed <= 2; seed++) {
         await check(t, files.powerLoss(chances(step * 10 + seed)), outcome, `${at}, power lost, seed ${seed}`)
       }
       await check(t, files.powerLoss(() => false), outcome, `${at}, nothing unsynced is there`)
-      await check(t, files.powerLoss(() => true), outcome, `${at}, everything is there`)
+      await check(t, files.powerLoss(() => true), outcome, `${at}, everything is there`, true)
     }
   }
 })

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { generation, lsn } from '../../src/core/ids.ts'
 import { MemoryLog } from '../../src/log/memory-log.ts'
-import { complies, data, history, open, put, tailOf } from './compliance.ts'
+import { complies, data, history, open, put, rejectsWith, tailOf } from './compliance.ts'
+import { FaultyFiles } from './faulty-files.ts'
 
 async function temporary(t: Test): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'tailgate-log-'))
@@ -52,4 +53,40 @@ void t.test('beyond its memory the log spills, reads back, and removes its files
   await log.close()
   t.same(await readdir(directory), ['other.txt'])
   t.equal(log.diskBytes, 0)
+})
+
+void t.test('a disk that takes no spill: E_DISK, what was taken stays, a new history is taken', async t => {
+  const files = new FaultyFiles()
+  const memoryBytes = 32 * 1024
+  const log = await MemoryLog.open({ directory: '/spill', memoryBytes, logBytes: 8 << 20 }, files)
+  await log.begin(history, generation(1), lsn(1))
+  await put(log, [open(1)])
+  const full = new Error('ENOSPC: no space left on device')
+  files.fate = ({ type }) => type === 'write' ? { fail: full } : undefined
+  const chunk = new Uint8Array(3000)
+  let refused: unknown
+  while (!refused) {
+    refused = await put(log, [data(1, chunk)]).then(() => undefined, (error: unknown) => error)
+  }
+  t.match(refused, { code: 'E_DISK', message: /ENOSPC/ })
+  t.strictSame(files.names(), [], 'nothing half written is left')
+  const held = log.lastLsn
+  await rejectsWith(t, put(log, [data(1, chunk)]), 'E_DISK')
+  t.equal((await tailOf(t, log, 4096)).length, held)
+  files.fate = () => undefined
+  await log.begin(history, generation(2), lsn(1))
+  t.equal(await put(log, [open(1)]), 1)
+})
+
+void t.test('a spilled segment that was changed is not handed out', async t => {
+  const files = new FaultyFiles()
+  const log = await MemoryLog.open({ directory: '/spill', memoryBytes: 8192, logBytes: 8 << 20 }, files)
+  await log.begin(history, generation(1), lsn(1))
+  await put(log, [open(1)])
+  for (let n = 0; n < 20; n++) await put(log, [data(1, new Uint8Array(1500))])
+  for (const name of files.names()) {
+    const content = files.contentOf(name)
+    content[content.length - 1] = 1
+  }
+  await rejectsWith(t, tailOf(t, log), 'E_LOG_CORRUPT')
 })
