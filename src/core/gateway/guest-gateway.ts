@@ -200,14 +200,19 @@ export class GuestGateway {
   #heartbeat(host: Host, envelope: Envelope, message: AgentMessage & { type: 'heartbeat' }, now: Millis): void {
     this.hosts.heartbeat(host, message, now)
     this.#answered(host)
-    const granted = host !== this.active
-      || (this.#failover === undefined && envelope.generation === this.generation)
-    if (!granted) return
+    if (!this.#mayRenew(host, envelope)) return
     if (host === this.active) {
       this.hosts.grantLease(host, now)
       this.#foundAgain(host)
     }
     this.#send(host.name, { type: 'heartbeat-ack', n: message.n })
+  }
+
+  /** A primary that is being failed over from gets no lease any more; the one that takes over does. */
+  #mayRenew(host: Host, envelope: Envelope): boolean {
+    if (host !== this.active) return true
+    const leaving = this.#failover !== undefined && this.#failover.to !== host
+    return !leaving && envelope.generation === this.generation
   }
 
   /** The primary of a guest taken for lost speaks again, and its guest still runs: nothing was lost. */
