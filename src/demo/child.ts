@@ -1,0 +1,83 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { TailgateError } from '../base/errors.ts'
+
+/** One line of a process's log (docs/LOGS.md). */
+export type LogLine = Readonly<Record<string, unknown>> & { readonly event: string }
+
+/** Lines kept of what a process said, to be shown if it fails. */
+const rememberedLines = 40
+
+/** A `tailgate` process of its own, in a process group of its own. */
+export class Child {
+  readonly name: string
+  readonly #process: ChildProcess
+  readonly #onLine: (line: LogLine) => void
+  readonly #recent: string[] = []
+  #ended = false
+  readonly exited: Promise<void>
+
+  constructor(name: string, args: readonly string[], onLine: (line: LogLine) => void) {
+    this.name = name
+    this.#onLine = onLine
+    const cli = fileURLToPath(new URL('../cli/main.js', import.meta.url))
+    this.#process = spawn(process.execPath, [cli, ...args], { detached: true, stdio: ['ignore', 'ignore', 'pipe'] })
+    this.exited = once(this.#process, 'exit').then(() => { this.#ended = true })
+    if (this.#process.stderr !== null) {
+      createInterface({ input: this.#process.stderr }).on('line', text => this.#line(text))
+    }
+  }
+
+  get pid(): number { return this.#process.pid ?? 0 }
+  get running(): boolean { return !this.#ended }
+  /** The last lines it said. */
+  get recent(): readonly string[] { return this.#recent }
+
+  /** Kills it and everything it started, at once and without a word. */
+  killGroup(): void {
+    this.#signalGroup('SIGKILL')
+  }
+
+  /** Asks it to end; resolves when it has. */
+  async stop(): Promise<void> {
+    if (!this.#ended) this.#process.kill('SIGTERM')
+    const limit = setTimeout(() => this.#signalGroup('SIGKILL'), 5000)
+    await this.exited
+    clearTimeout(limit)
+    this.#signalGroup('SIGKILL')
+  }
+
+  /** Throws if it has ended by itself, with what it said last. */
+  check(): void {
+    if (this.#ended) {
+      throw new TailgateError('E_ENGINE', `${this.name} ended by itself:\n${this.#recent.join('\n')}`)
+    }
+  }
+
+  #signalGroup(signal: NodeJS.Signals): void {
+    try {
+      process.kill(-this.pid, signal)
+    } catch {
+      // The whole group has ended already.
+    }
+  }
+
+  #line(text: string): void {
+    this.#recent.push(text)
+    if (this.#recent.length > rememberedLines) this.#recent.shift()
+    const line = parseLine(text)
+    if (line !== undefined) this.#onLine(line)
+  }
+}
+
+function parseLine(text: string): LogLine | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null && 'event' in value && typeof value.event === 'string'
+      ? value as LogLine : undefined
+  } catch {
+    return undefined
+  }
+}

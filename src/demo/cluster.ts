@@ -1,0 +1,115 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Child, type LogLine } from './child.ts'
+import { freePorts } from './ports.ts'
+
+export type HostLetter = 'a' | 'b'
+
+interface Ports {
+  readonly service: number
+  readonly metrics: number
+  readonly links: Readonly<Record<HostLetter, number>>
+}
+
+/**
+ * A gateway and two agents on loopback, each a process of its own; the agent that is primary starts the embedded
+ * guest, which is one more. Everything it writes is in one temporary directory.
+ */
+export class Cluster {
+  readonly ports: Ports
+  readonly directory: string
+  readonly #onLine: (from: string, line: LogLine) => void
+  readonly #children = new Map<string, Child>()
+
+  private constructor(directory: string, ports: Ports, onLine: (from: string, line: LogLine) => void) {
+    this.directory = directory
+    this.ports = ports
+    this.#onLine = onLine
+  }
+
+  static async create(onLine: (from: string, line: LogLine) => void): Promise<Cluster> {
+    const directory = await mkdtemp(join(tmpdir(), 'tailgate-demo-'))
+    const [service = 0, metrics = 0, a = 0, b = 0] = await freePorts(4)
+    const cluster = new Cluster(directory, { service, metrics, links: { a, b } }, onLine)
+    await writeFile(cluster.configOf('gateway'), gatewayFile(cluster.ports))
+    for (const letter of ['a', 'b'] as const) {
+      await writeFile(cluster.configOf(`host-${letter}`), agentFile(letter, cluster.ports))
+    }
+    return cluster
+  }
+
+  configOf(name: string): string {
+    return join(this.directory, `${name}.yaml`)
+  }
+
+  startGateway(): void {
+    this.#start('gateway', 'gateway')
+  }
+
+  startAgent(letter: HostLetter): void {
+    this.#start(`host-${letter}`, 'agent')
+  }
+
+  #start(name: string, verb: string): void {
+    const child = new Child(name, [verb, '-c', this.configOf(name)], line => this.#onLine(name, line))
+    this.#children.set(name, child)
+  }
+
+  child(name: string): Child | undefined {
+    return this.#children.get(name)
+  }
+
+  /** Kills an agent and its guest as a power cut would. */
+  killHost(letter: HostLetter): void {
+    this.child(`host-${letter}`)?.killGroup()
+  }
+
+  /** Throws if one of `names` has ended by itself. */
+  check(names: readonly string[]): void {
+    for (const name of names) this.child(name)?.check()
+  }
+
+  /** Ends every process, and removes what they wrote. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#children.values()].map(child => child.stop()))
+    await rm(this.directory, { recursive: true, force: true })
+  }
+
+  /** Kills every process at once, for a demo that is itself ending. */
+  killAll(): void {
+    for (const child of this.#children.values()) child.killGroup()
+  }
+}
+
+function gatewayFile({ service, metrics, links }: Ports): string {
+  return `name: gateway
+state_dir: gateway
+metrics: 127.0.0.1:${metrics}
+guests:
+  - name: demo
+    attach: embedded
+    hosts:
+      - { name: host-a, link: 127.0.0.1:${links.a} }
+      - { name: host-b, link: 127.0.0.1:${links.b} }
+    checkpoint_interval: 1s
+    heartbeat: { interval: 50ms, misses: 5 }
+    lease: 300ms
+    services:
+      - { name: redis, listen: 127.0.0.1:${service}, release: epoch }
+`
+}
+
+function agentFile(letter: HostLetter, { links }: Ports): string {
+  const peer = letter === 'a' ? 'b' : 'a'
+  return `name: host-${letter}
+link: 127.0.0.1:${links[letter]}
+data_dir: host-${letter}
+gateways: [gateway]
+peers: [host-${peer}]
+guests:
+  - name: demo
+    engine: embedded
+    listen: [127.0.0.1:0]
+`
+}
