@@ -24,6 +24,15 @@ export class GatewayStateFile {
     this.#directory = directory
   }
 
+  /** Makes the directory. Rejects with E_STATE. */
+  async prepare(): Promise<void> {
+    try {
+      await mkdir(this.#directory, { recursive: true })
+    } catch (error) {
+      throw this.#failed('make', this.#directory, error)
+    }
+  }
+
   async read(guest: string): Promise<StateRead> {
     const path = this.#pathOf(guest)
     let text: string
@@ -49,7 +58,6 @@ export class GatewayStateFile {
   async #replace(path: string, state: GatewayState): Promise<void> {
     const next = `${path}.new`
     try {
-      await mkdir(this.#directory, { recursive: true })
       const file = await open(next, 'w', 0o600)
       try {
         await file.writeFile(`${JSON.stringify({ format, ...state })}\n`)

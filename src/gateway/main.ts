@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks'
-import { EmbeddedAttach } from '../attach/embedded.ts'
+import { EmbeddedAttach, newIncarnation } from '../attach/embedded.ts'
 import { TcpAttach } from '../attach/tcp.ts'
 import type { Attach } from '../attach/attach.ts'
 import { TailgateError, messageOf } from '../base/errors.ts'
@@ -53,6 +53,7 @@ class Gateway implements RunningGateway {
   readonly #choice: SocketsChoice
   readonly #logger: Logger
   readonly #registry = new MetricRegistry()
+  readonly #incarnation = newIncarnation()
   readonly #metrics: GatewayMetrics
   readonly #guests = new Map<string, Guest>()
   readonly #closers: (() => Promise<void> | void)[] = []
@@ -82,6 +83,7 @@ class Gateway implements RunningGateway {
     }, this.#logger)
     this.#closers.push(() => this.#links?.stop())
     const stateFile = new GatewayStateFile(config.stateDir)
+    await stateFile.prepare()
     for (const guest of config.guests) this.#guests.set(guest.name, this.#newGuest(guest, stateFile))
     for (const [name, guest] of this.#guests) await this.#startGuest(name, guest, stateFile)
     this.#links.start()
@@ -111,9 +113,9 @@ class Gateway implements RunningGateway {
 
   #newAttach(config: GuestConfig): Attach {
     const { sockets } = this.#choice
-    const { connectMs, attachMs } = this.#config.timeouts
+    const { connectMs } = this.#config.timeouts
     return config.attach === 'embedded'
-      ? new EmbeddedAttach({ sockets, connectMs, attachMs })
+      ? new EmbeddedAttach({ sockets, connectMs, incarnation: this.#incarnation })
       : new TcpAttach({ sockets, connectMs })
   }
 
