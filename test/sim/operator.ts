@@ -1,5 +1,4 @@
 import { ms } from './clock.ts'
-import type { Host } from './host.ts'
 import type { World } from './world.ts'
 
 const lookEvery = ms(40)

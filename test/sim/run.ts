@@ -77,6 +77,15 @@ function runUntil(world: World, done: () => boolean, until: number): void {
 
 function noProgress(world: World): void {
   const open = world.clients.filter(client => !client.over).map(client => client.id)
+  for (const connection of world.gateway.core?.dataPath.connections.values() ?? []) {
+    const { id, clientAddress, connected, clientPaused, inputLogged, floor, outputReceived, released } = connection
+    const client = world.clients[world.checks.clientOf(id)]
+    world.trace(() => JSON.stringify({
+      sent: client?.sent.length, plan: client?.plan, answers: client?.answers,
+      id, clientAddress, connected, clientPaused, inputLogged, floor, outputReceived, released,
+      held: connection.heldItems, guest: connection.guest !== undefined, backlog: connection.guest?.backlog
+    }))
+  }
   world.fail(9, `after everything was mended, clients [${open.join(' ')}] are still waiting; the guest is `
     + JSON.stringify(world.gateway.core?.protection))
 }

@@ -272,7 +272,7 @@ export class Replication {
   tell(): void {
     const { writer } = this.#context
     const backup = this.#backup
-    if (backup === undefined || !writer.running) return
+    if (backup === undefined || !writer.running || this.#context.primary() === undefined) return
     if (this.#counted === undefined) {
       this.#context.setProtection({ state: 'syncing', history: writer.history, backup: backup.name })
       return
