@@ -40,14 +40,17 @@ function haproxy(name: string, bufferBytes: number | undefined): Contender {
       const file = join(directory, 'haproxy.cfg')
       await writeFile(file, haproxyFile(ports, services, bufferBytes))
       const running = new Program(name, 'contender', program ?? 'haproxy', ['-db', '-f', file])
-      for (const port of ports) await running.listening(port)
-      return {
-        ports, pid: running.pid, verify: nothingToVerify,
-        stop: async () => {
-          await running.stop()
-          await rm(directory, { recursive: true })
-        }
+      const stop = async (): Promise<void> => {
+        await running.stop()
+        await rm(directory, { recursive: true })
       }
+      try {
+        for (const port of ports) await running.listening(port)
+      } catch (error) {
+        await stop()
+        throw error
+      }
+      return { ports, pid: running.pid, verify: nothingToVerify, stop }
     }
   }
 }
