@@ -66,7 +66,7 @@ export class ControlConnection {
     this.#timer = undefined
     for (const stream of this.#floors) {
       stream.floorQueued = false
-      if (!stream.forgotten) this.#writer.add(PlaceKind.floor, stream.connection, stream.input)
+      this.#writer.add(PlaceKind.floor, stream.connection, stream.input)
     }
     this.#floors = []
     this.sendUrgent()

@@ -13,7 +13,8 @@ engineCompliance(t, { name: 'blackhole', make: () => Promise.resolve(new Blackho
 
 /** A process that answers each byte with one. */
 function echo(): ReturnType<typeof spawn> {
-  return spawn(process.execPath, ['-e', 'process.stdin.pipe(process.stdout)'], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const program = 'process.stdin.pipe(process.stdout)'
+  return spawn(process.execPath, ['-e', program], { stdio: ['pipe', 'pipe', 'inherit'] })
 }
 
 void t.test('its processes stand still while the mark is exchanged', async (t) => {

@@ -64,7 +64,7 @@ export function engineCompliance(test: Test, under: EngineUnderTest): void {
     await engine.stop()
   })
 
-  void test.test(`${under.name}: a refused mark and an image nobody wants leave the guest running`, async (t) => {
+  void test.test(`${under.name}: a refused mark, or an image nobody wants: the guest runs on`, async (t) => {
     const engine = await under.make(t)
     await engine.start()
     await t.rejects(take(engine, () => Promise.reject(new Error('no mark'))), { message: 'no mark' })
@@ -79,7 +79,10 @@ export function engineCompliance(test: Test, under: EngineUnderTest): void {
   })
 
   void test.test(`${under.name}: a guest that dies is failed until it is stopped`, async (t) => {
-    if (under.kill === undefined) return t.pass('its guest has no process of the engine\'s')
+    if (under.kill === undefined) {
+      t.pass('its guest has no process of the engine\'s')
+      return
+    }
     const engine = await under.make(t)
     await engine.start()
     const reasons: string[] = []
@@ -111,10 +114,12 @@ function restoring(test: Test, under: EngineUnderTest): void {
       t.equal(engine.condition, 'absent')
       return
     }
-    if (read === undefined || write === undefined || isOpen === undefined) throw new Error('the suite needs them')
+    if (read === undefined || write === undefined || isOpen === undefined) {
+      throw new Error('the suite needs them')
+    }
     await engine.start()
     await write(engine, 'before')
-    const image = await take(engine, async () => undefined)
+    const image = await take(engine)
     await write(engine, 'after')
     await engine.stop()
 
@@ -136,13 +141,17 @@ function restoring(test: Test, under: EngineUnderTest): void {
 
   void test.test(`${under.name}: images that are not whole`, async (t) => {
     const engine = await under.make(t)
-    if (!engine.canRestore) return t.pass('it has no images')
+    if (!engine.canRestore) {
+      t.pass('it has no images')
+      return
+    }
     await engine.start()
     const image = await take(engine)
     await engine.stop()
     const damaged = Buffer.from(image)
     damaged[image.length >> 1] = (damaged[image.length >> 1] ?? 0) ^ 1
-    for (const torn of [Buffer.alloc(0), image.subarray(0, 10), image.subarray(0, image.length - 1), damaged]) {
+    const cuts = [0, 10, image.length - 1].map((length) => image.subarray(0, length))
+    for (const torn of [...cuts, damaged]) {
       await t.rejects(engine.restore(inPieces(torn)), { code: 'E_IMAGE' })
       t.equal(engine.condition, 'absent')
     }

@@ -53,7 +53,9 @@ void t.test('byte by byte', (t) => {
 })
 
 void t.test('damaged bytes give the same under every chunking, and never more than a ProtocolError', (t) => {
-  const line = fc.constantFrom('*2\r\n', '$3\r\n', 'GET\r\n', '*-1\r\n', '*0\r\n', '$-1\r\n', '*x\r\n', '\r\n', '"a', '\'')
+  const line = fc.constantFrom(
+    '*2\r\n', '$3\r\n', 'GET\r\n', '*-1\r\n', '*0\r\n', '$-1\r\n', '*x\r\n', '\r\n', '"a', '\''
+  )
   const soup = fc.array(fc.oneof(line, fc.string({ maxLength: 5 })), { maxLength: 30 })
     .map((parts) => Buffer.from(parts.join(''), 'latin1'))
   const bytes = fc.oneof(soup, fc.uint8Array({ maxLength: 300 }).map((array) => Buffer.from(array)))

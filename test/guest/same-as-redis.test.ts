@@ -13,7 +13,9 @@ import { encodeCommand, ReplyReader, type Reply } from './replies.ts'
 const key = fc.constantFrom('a', 'b', 'c', 'd')
 const member = fc.constantFrom('x', 'y', 'z', '', '7', '-3')
 const index = fc.integer({ min: -5, max: 5 }).map(String)
-const oddNumber = fc.constantFrom('1', '-1', '0', '007', '9223372036854775807', '-9223372036854775808', '1.5', 'x', '')
+const oddNumber = fc.constantFrom(
+  '1', '-1', '0', '007', '9223372036854775807', '-9223372036854775808', '1.5', 'x', ''
+)
 const pattern = fc.constantFrom('*', 'a', '[a-b]', '?', '[^a]', '\\a', 'x*')
 
 /** A command of its name and arguments; one place in twelve has an argument too few or too many. */
@@ -25,24 +27,36 @@ function of(name: string, ...args: fc.Arbitrary<string>[]): fc.Arbitrary<string[
 const word = (...words: string[]): fc.Arbitrary<string> => fc.constantFrom(...words)
 
 const commands = fc.oneof(
-  of('SET', key, member), of('SET', key, oddNumber), of('SET', key, member, word('NX', 'XX', 'GET', 'KEEPTTL', 'BAD')),
+  of('SET', key, member), of('SET', key, oddNumber),
+  of('SET', key, member, word('NX', 'XX', 'GET', 'KEEPTTL', 'BAD')),
   of('GET', key), of('GETSET', key, member), of('GETDEL', key), of('SETNX', key, member), of('STRLEN', key),
-  of('APPEND', key, member), of('INCR', key), of('DECR', key), of('INCRBY', key, oddNumber), of('DECRBY', key, oddNumber),
-  of('GETRANGE', key, index, index), of('SETRANGE', key, index, member), of('MGET', key, key), of('MSET', key, member, key, member),
+  of('APPEND', key, member), of('INCR', key), of('DECR', key), of('INCRBY', key, oddNumber),
+  of('DECRBY', key, oddNumber),
+  of('GETRANGE', key, index, index), of('SETRANGE', key, index, member), of('MGET', key, key),
+  of('MSET', key, member, key, member),
   of('MSETNX', key, member, key, member), of('SETEX', key, oddNumber, member),
-  of('DEL', key, key), of('EXISTS', key, key), of('TYPE', key), of('RENAME', key, key), of('RENAMENX', key, key), of('DBSIZE'),
+  of('DEL', key, key), of('EXISTS', key, key), of('TYPE', key), of('RENAME', key, key),
+  of('RENAMENX', key, key), of('DBSIZE'),
   of('KEYS', pattern), of('TTL', key), of('PERSIST', key), of('EXPIRE', key, word('1000', '-1', 'x')),
   of('EXPIRE', key, word('2000', '500'), word('NX', 'XX', 'GT', 'LT', 'BAD')),
-  of('LPUSH', key, member, member), of('RPUSH', key, member), of('LPUSHX', key, member), of('RPUSHX', key, member), of('LPOP', key),
-  of('RPOP', key), of('LPOP', key, index), of('LLEN', key), of('LRANGE', key, index, index), of('LINDEX', key, index),
-  of('LSET', key, index, member), of('LREM', key, index, member), of('LTRIM', key, index, index), of('RPOPLPUSH', key, key),
-  of('LINSERT', key, word('BEFORE', 'AFTER', 'BAD'), member, member), of('LMOVE', key, key, word('LEFT', 'right'), word('LEFT', 'X')),
-  of('HSET', key, member, member), of('HMSET', key, member, member), of('HSETNX', key, member, member), of('HGET', key, member),
-  of('HMGET', key, member, member), of('HDEL', key, member), of('HEXISTS', key, member), of('HLEN', key), of('HSTRLEN', key, member),
+  of('LPUSH', key, member, member), of('RPUSH', key, member), of('LPUSHX', key, member),
+  of('RPUSHX', key, member), of('LPOP', key),
+  of('RPOP', key), of('LPOP', key, index), of('LLEN', key), of('LRANGE', key, index, index),
+  of('LINDEX', key, index),
+  of('LSET', key, index, member), of('LREM', key, index, member), of('LTRIM', key, index, index),
+  of('RPOPLPUSH', key, key),
+  of('LINSERT', key, word('BEFORE', 'AFTER', 'BAD'), member, member),
+  of('LMOVE', key, key, word('LEFT', 'right'), word('LEFT', 'X')),
+  of('HSET', key, member, member), of('HMSET', key, member, member), of('HSETNX', key, member, member),
+  of('HGET', key, member),
+  of('HMGET', key, member, member), of('HDEL', key, member), of('HEXISTS', key, member), of('HLEN', key),
+  of('HSTRLEN', key, member),
   of('HGETALL', key), of('HKEYS', key), of('HVALS', key), of('HINCRBY', key, member, oddNumber),
   of('SADD', key, member, member), of('SREM', key, member), of('SCARD', key), of('SISMEMBER', key, member),
-  of('SMISMEMBER', key, member, member), of('SMEMBERS', key), of('SINTER', key, key), of('SUNION', key, key), of('SDIFF', key, key),
-  of('MULTI'), of('EXEC'), of('DISCARD'), of('WATCH', key), of('UNWATCH'), of('ECHO', member), of('PING'), of('SELECT', oddNumber),
+  of('SMISMEMBER', key, member, member), of('SMEMBERS', key), of('SINTER', key, key), of('SUNION', key, key),
+  of('SDIFF', key, key),
+  of('MULTI'), of('EXEC'), of('DISCARD'), of('WATCH', key), of('UNWATCH'), of('ECHO', member), of('PING'),
+  of('SELECT', oddNumber),
   of('NOSUCH', key), of('FLUSHALL')
 )
 
@@ -102,7 +116,8 @@ void t.test('a random script has the same replies from Redis and from the guest'
       const name = args[0] ?? ''
       const [wanted, found] = [comparable(name, theirs[place]), comparable(name, ours[place])]
       if (JSON.stringify(wanted) === JSON.stringify(found)) continue
-      throw new Error(`${JSON.stringify(args)}: Redis ${JSON.stringify(wanted)}, guest ${JSON.stringify(found)}`)
+      const [command, theirReply, ourReply] = [args, wanted, found].map((one) => JSON.stringify(one))
+      throw new Error(`${command}: Redis ${theirReply}, guest ${ourReply}`)
     }
   }), { numRuns: 60 })
   t.pass('60 scripts')

@@ -22,13 +22,16 @@ function moved(app: Application, desks: readonly Desk[]): { app: Application, de
 }
 
 const key = fc.constantFrom('a', 'b', 'c')
+const ofKey = fc.constantFrom(
+  'INCR', 'GET', 'LPOP', 'SPOP', 'HGETALL', 'SMEMBERS', 'SRANDMEMBER', 'DEL', 'WATCH'
+)
+const ofKeyAndText = fc.constantFrom('SET', 'LPUSH', 'RPUSH', 'SADD', 'PUBLISH', 'SUBSCRIBE', 'APPEND')
 const line = fc.oneof(
-  fc.tuple(fc.constantFrom('INCR', 'GET', 'LPOP', 'SPOP', 'HGETALL', 'SMEMBERS', 'SRANDMEMBER', 'DEL', 'WATCH'), key)
-    .map((words) => words.join(' ')),
-  fc.tuple(fc.constantFrom('SET', 'LPUSH', 'RPUSH', 'SADD', 'PUBLISH', 'SUBSCRIBE', 'APPEND'), key, fc.constantFrom('1', '2', 'x'))
-    .map((words) => words.join(' ')),
+  fc.tuple(ofKey, key).map((words) => words.join(' ')),
+  fc.tuple(ofKeyAndText, key, fc.constantFrom('1', '2', 'x')).map((words) => words.join(' ')),
   fc.tuple(key, fc.constantFrom('f', 'g')).map(([k, f]) => `HSET ${k} ${f} 1`),
-  fc.constantFrom('MULTI', 'EXEC', 'DISCARD', 'RANDOMKEY', 'KEYS *', 'UNSUBSCRIBE', 'BLPOP a b 0', 'HELLO 3', 'HELLO 2', 'DBSIZE')
+  fc.constantFrom('MULTI', 'EXEC', 'DISCARD', 'RANDOMKEY', 'KEYS *', 'UNSUBSCRIBE', 'BLPOP a b 0'),
+  fc.constantFrom('HELLO 3', 'HELLO 2', 'DBSIZE')
 )
 const step = fc.tuple(fc.nat(2), line)
 

@@ -11,7 +11,9 @@ const incarnation = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n })
 const plain = { noNullPrototype: true }
 const greeting: fc.Arbitrary<Greeting> = fc.oneof(
   fc.record({ kind: fc.constant('open' as const), incarnation, connection: number }, plain),
-  fc.record({ kind: fc.constant('attach' as const), incarnation, connection: number, received: number }, plain),
+  fc.record({
+    kind: fc.constant('attach' as const), incarnation, connection: number, received: number
+  }, plain),
   fc.record({ kind: fc.constant('control' as const), incarnation }, plain)
 )
 const answer: fc.Arbitrary<Answer> = fc.oneof(
@@ -55,9 +57,10 @@ void t.test('greetings and answers are found when they are whole, and not before
 
 void t.test('places under every chunking', (t) => {
   const place = fc.tuple(fc.constantFrom(1, 2, 3, 4, 5), number, number)
-  fc.assert(fc.property(fc.array(place, { maxLength: 200 }), fc.integer({ min: 1, max: 60 }), (places, size) => {
+  const sizes = fc.integer({ min: 1, max: 60 })
+  fc.assert(fc.property(fc.array(place, { maxLength: 200 }), sizes, (places, size) => {
     const writer = new PlaceWriter()
-    for (const [kind, connection, at] of places) writer.add(kind as PlaceKind, connection, at)
+    for (const [kind, connection, at] of places) writer.add(kind, connection, at)
     const bytes = writer.take() ?? Buffer.alloc(0)
     const reader = new PlaceReader()
     const found: [number, number, number][] = []
