@@ -9,6 +9,7 @@ import type { LogMark } from '../../src/core/log/connection-index.ts'
 import type { Piece } from '../../src/core/log/pieces.ts'
 import { TailLog, type PruneJob } from '../../src/core/log/tail-log.ts'
 import type { Process } from './process.ts'
+import { ByteLog } from './byte-log.ts'
 import { join } from './protocol.ts'
 import { noBytes } from './tcp.ts'
 import type { World } from './world.ts'
@@ -17,7 +18,7 @@ export const hash: Hash = (bytes, previous) => crc32(bytes, previous) as ReturnT
 
 /** One file: what was written, and how much of it is durable. */
 interface DiskFile {
-  bytes: Uint8Array
+  content: ByteLog
   synced: number
 }
 
@@ -65,16 +66,18 @@ export class BackupStore {
     const file = this.#file
     if (file !== undefined) {
       const { random } = this.#world
-      const unsynced = powerLoss ? file.bytes.length - file.synced : 0
-      const pending = this.#writing.reduce<Uint8Array>((all, { bytes }) => join(all, bytes), noBytes)
-      const whole = join(file.bytes.subarray(0, file.bytes.length - unsynced), pending)
+      const { bytes } = file.content
+      const unsynced = powerLoss ? bytes.length - file.synced : 0
+      const pending = this.#writing.reduce<Uint8Array>((all, one) => join(all, one.bytes), noBytes)
+      const whole = join(bytes.subarray(0, bytes.length - unsynced), pending)
       const kept = file.synced + random.below(whole.length - file.synced + 1)
-      file.bytes = whole.slice(0, kept)
+      const left = whole.slice(0, kept)
       if (kept > file.synced && random.chance(0.3)) {
         const at = random.range(file.synced, kept - 1)
-        file.bytes[at] = (file.bytes[at] ?? 0) ^ 0x55
+        left[at] = (left[at] ?? 0) ^ 0x55
       }
-      file.synced = file.bytes.length
+      file.content = new ByteLog(left, kept)
+      file.synced = kept
     }
     this.#waiting = []
     this.#writing = []
@@ -108,13 +111,14 @@ export class BackupStore {
   #recover(settings: LogSettings): void {
     const log = this.#log = this.#newLog(settings)
     const file = this.#file
-    if (settings.durability !== 'disk' || file === undefined || file.bytes.length < fileHeaderBytes) {
+    if (settings.durability !== 'disk' || file === undefined || file.content.length < fileHeaderBytes) {
       this.#file = undefined
       return
     }
-    const header = decodeFileHeader(file.bytes, hash)
+    const { bytes } = file.content
+    const header = decodeFileHeader(bytes, hash)
     log.begin(header.history, header.generation, header.firstLsn)
-    const blocks = scan(file.bytes, true, hash)
+    const blocks = scan(bytes, true, hash)
     let next = blocks.next()
     for (; next.done !== true; next = blocks.next()) {
       const { firstLsn, lastLsn, records } = next.value
@@ -123,8 +127,8 @@ export class BackupStore {
     const torn = next.value
     if (torn !== undefined) {
       this.#world.count('torn')
-      file.bytes = file.bytes.slice(0, torn.at)
-      file.synced = file.bytes.length
+      file.content = new ByteLog(bytes.slice(0, torn.at), torn.at)
+      file.synced = torn.at
     }
     if (this.#baseMark !== undefined && this.#baseMark.lsn <= log.lastLsn) this.#runPrune(log.prune(this.#baseMark))
   }
@@ -147,7 +151,7 @@ export class BackupStore {
     if (settings.durability === 'disk') {
       const header = encodeFileHeader(
         { kind: FileKind.begin, history, generation, firstLsn, checkpoint: 0 as CheckpointId }, hash)
-      this.#file = { bytes: header, synced: header.length }
+      this.#file = { content: new ByteLog(header, header.length), synced: header.length }
     }
     this.#after(done)
   }
@@ -176,7 +180,7 @@ export class BackupStore {
     }
     const file = this.#file
     if (file === undefined) return
-    const header = encodeBlockHeader(firstLsn, lastLsn, records, blockSeed(file.bytes), hash)
+    const header = encodeBlockHeader(firstLsn, lastLsn, records, blockSeed(file.content.bytes), hash)
     const bytes = records.reduce((all, one) => join(all, one), header)
     this.#waiting.push({
       lastLsn, bytes, done: outcome => {
@@ -196,8 +200,8 @@ export class BackupStore {
       const file = this.#file
       if (file === undefined) return
       this.#writing = []
-      file.bytes = writing.reduce((all, { bytes }) => join(all, bytes), file.bytes)
-      file.synced = file.bytes.length
+      for (const { bytes } of writing) file.content.push(bytes)
+      file.synced = file.content.length
       this.#world.count('epochs')
       for (const { lastLsn, done } of writing) done({ ok: true, lsn: lastLsn })
       this.#write()
@@ -270,7 +274,7 @@ export class BackupStore {
     const books = this.#log?.books
     return {
       tailBytes: books?.tailBytes ?? 0, tailRecords: books?.tailRecords ?? 0, connections: books?.connections ?? 0,
-      memoryBytes: this.#log?.recordBytes ?? 0, diskBytes: this.#file?.bytes.length ?? 0
+      memoryBytes: this.#log?.recordBytes ?? 0, diskBytes: this.#file?.content.length ?? 0
     }
   }
 }

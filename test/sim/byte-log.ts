@@ -12,6 +12,11 @@ export class ByteLog {
     return new ByteLog(this.#bytes.slice(0, Math.max(64, this.length)), this.length)
   }
 
+  /** A view of all of it, good until something is pushed. */
+  get bytes(): Uint8Array {
+    return this.#bytes.subarray(0, this.length)
+  }
+
   push(bytes: Uint8Array): void {
     if (this.length + bytes.length > this.#bytes.length) {
       const larger = new Uint8Array(Math.max(this.#bytes.length * 2, this.length + bytes.length))

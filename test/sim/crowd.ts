@@ -36,9 +36,9 @@ export class Crowd {
     const short = random.chance(0.4)
     return {
       service: random.below(scenario.services.length),
-      requests: short ? random.range(1, 3) : random.chance(0.5) ? random.range(3, 40) : undefined,
-      depth: random.pick([1, 1, 3, 10]),
-      thinkMicros: short ? random.pick([0, 100]) : random.pick([ms(1), ms(5), ms(30)]),
+      requests: short ? random.range(1, 3) : random.chance(0.5) ? random.range(3, 15) : undefined,
+      depth: random.pick([1, 1, 2, 6]),
+      thinkMicros: short ? random.pick([0, 100]) : random.pick([ms(3), ms(8), ms(30)]),
       slow: !short && random.chance(0.1),
       nonces: scenario.nonces && random.chance(0.5),
       shared: scenario.shared === 'free' || scenario.shared === 'one' && id === 0,

@@ -116,7 +116,7 @@ export function planFaults(world: World): void {
       world.lastFault = clock.now
       kinds[name]?.[1](world)
     }
-    const at = random.range(ms(30), scenario.faultMicros)
+    const at = random.range(random.chance(0.2) ? ms(20) : ms(60), scenario.faultMicros)
     if (random.chance(0.5)) clock.after(at, strike)
     else clock.after(at, () => world.ambush(random.range(1, 60), strike))
   }

@@ -111,8 +111,8 @@ export function drawScenario(random: Random): Scenario {
     stallChance: random.chance(0.1) ? 0.1 : 0, stallMicros: ms(300),
     engineFails: random.chance(0.2) ? 0.2 : 0, imageStalls: random.chance(0.2) ? 0.3 : 0,
     restoreFails: random.chance(0.05) ? 0.5 : 0, fenceFails: random.chance(0.3) ? 0.7 : 0,
-    clients: random.range(3, 14), clientsAtOnce: random.range(1, 6), echoMax: random.pick([20, 200]),
+    clients: random.range(3, 10), clientsAtOnce: random.range(1, 6), echoMax: random.pick([20, 200]),
     bigMax: random.pick([256, 1024]), rude: random.chance(0.4),
-    faultMicros: ms(random.range(200, 700)), faults: quiet ? 0 : random.range(1, 5)
+    faultMicros: ms(random.range(120, 420)), faults: quiet ? 0 : random.range(1, 5)
   }
 }

@@ -484,6 +484,8 @@ export class DataPath {
     connection.outputReceived = connection.released
     connection.outputHash = connection.releasedHash
     connection.outputEnd = connection.endReleased ? 'ended' : 'open'
+    // What it was paused for was held by the old generation, and is gone.
+    connection.resumeGuest(GuestPause.backlog | GuestPause.held)
     if (side === undefined) connection.guest = undefined
     else connection.joinGuest(side)
     connection.resumeClient(ClientPause.opening)

@@ -1,3 +1,6 @@
+import { agentCanaries } from './agent-canaries.ts'
 import type { Canary } from './canary.ts'
+import { gatewayCanaries } from './gateway-canaries.ts'
 
-export const canaries: readonly Canary[] = []
+/** Every planted fault, by the list in docs/SIMULATION.md. */
+export const canaries: readonly Canary[] = [...gatewayCanaries, ...agentCanaries]
