@@ -9,22 +9,66 @@ import type { GuestHost, GuestObserver } from './guest-host.ts'
 const roles: readonly Role[] = ['primary', 'backup', 'idle']
 const conditions: readonly GuestAgent['condition'][] = ['absent', 'running', 'failed']
 
+/** A report with every field filled in, and the generation that is known here. */
+interface Told {
+  readonly guest: string
+  readonly role: string
+  readonly checkpoint: number
+  readonly mark: number
+  readonly bytes: number
+  readonly ms: number
+  readonly generation: number
+  readonly known: number
+  readonly reason: string
+}
+
+/** How the reports that are worth a line are logged. */
+type Lines = Partial<Record<AgentReport['type'], (told: Told) => void>>
+
+function linesOf(logger: Logger): Lines {
+  const failed = ({ guest, checkpoint, reason }: Told) => {
+    logger.event('checkpoint.failed', { guest, checkpoint, reason })
+  }
+  return {
+    role: ({ guest, role, generation }) => { logger.event('role.assigned', { guest, role, generation }) },
+    'guest-failed': ({ guest, reason }) => { logger.event('guest.failed', { guest, reason }) },
+    'guest-stopped': ({ guest, reason }) => { logger.event('guest.stopped', { guest, reason }) },
+    promoted: ({ guest, checkpoint, generation, ms }) => {
+      logger.event('guest.restored', { guest, checkpoint, generation, ms })
+    },
+    counted: ({ guest, checkpoint, mark, bytes }) => {
+      logger.event('checkpoint.counted', { guest, checkpoint, mark, bytes, durationMs: null, pauseMs: null })
+    },
+    'checkpoint-failed': failed,
+    'image-refused': failed,
+    'log-failed': ({ guest, reason }) => { logger.event('log.failed', { guest, code: 'E_DISK', reason }) },
+    'log-gap': ({ guest, reason }) => { logger.event('log.failed', { guest, code: 'E_STALE', reason }) },
+    'promote-failed': ({ guest, generation, reason }) => {
+      logger.event('failover.failed', { guest, generation, reason })
+    },
+    stale: ({ guest, reason, generation, known }) => {
+      logger.event('message.stale', { guest, peer: 'gateway', type: reason, generation, known })
+    }
+  }
+}
+
 /** Turns what happens to one guest into lines of the log and figures (docs/LOGS.md, docs/METRICS.md). */
 export class AgentObserver implements GuestObserver {
   readonly #guest: string
   readonly #logger: Logger
   readonly #metrics: AgentMetrics
+  readonly #lines: Lines
   #host: GuestHost | undefined
-  #generation = 0
   #leaseTimer: NodeJS.Timeout | undefined
   #leaseEnd = 0
-  /** When the checkpoint under way began, and when its guest stood still. */
+  /** When the checkpoint under way began. */
   #checkpointBegan: Millis | undefined
 
   constructor(guest: string, logger: Logger, metrics: AgentMetrics) {
     this.#guest = guest
     this.#logger = logger
     this.#metrics = metrics
+    this.#lines = { ...linesOf(logger), 'guest-running': () => { this.#logStart() } }
   }
 
   /** From now on {@link collect} has something to look at. */
@@ -62,6 +106,18 @@ export class AgentObserver implements GuestObserver {
     this.#metrics.logFsyncSeconds.with({ guest: this.#guest }).observe(ms / 1000)
   }
 
+  paused(ms: number): void {
+    this.#metrics.checkpointPauseSeconds.with({ guest: this.#guest }).observe(ms / 1000)
+  }
+
+  pruned(bytes: number): void {
+    this.#metrics.logPrunedBytes.with({ guest: this.#guest }).value += bytes
+  }
+
+  late(ms: number): void {
+    this.#metrics.eventLoopDelay.with({}).observe(ms / 1000)
+  }
+
   cut(bytes: number, lastLsn: number): void {
     this.#metrics.logCutBytes.with({ guest: this.#guest }).value += bytes
     this.#logger.event('log.cut', { guest: this.#guest, bytes, lastLsn })
@@ -95,50 +151,24 @@ export class AgentObserver implements GuestObserver {
 
   #count(report: AgentReport, now: Millis): void {
     const guest = this.#guest
-    const { checkpoints, checkpointSeconds, restoreSeconds } = this.#metrics
-    switch (report.type) {
-      case 'generation':
-        this.#generation = report.generation ?? this.#generation
-        return
-      case 'checkpoint-begun':
-        this.#checkpointBegan = now
-        return
-      case 'checkpoint-stored':
-        checkpoints.with({ guest, result: 'counted' }).value++
-        if (this.#checkpointBegan === undefined) return
-        return checkpointSeconds.with({ guest }).observe((now - this.#checkpointBegan) / 1000)
-      case 'checkpoint-failed':
-        checkpoints.with({ guest, result: 'failed' }).value++
-        return
-      case 'promoted': return restoreSeconds.with({ guest }).observe((report.ms ?? 0) / 1000)
-      default:
-    }
+    const { checkpoints, checkpointSeconds, restoreSeconds, staleMessages } = this.#metrics
+    const { type, ms = 0 } = report
+    if (type === 'checkpoint-begun') this.#checkpointBegan = now
+    if (type === 'checkpoint-failed') checkpoints.with({ guest, result: 'failed' }).value++
+    if (type === 'image-refused') checkpoints.with({ guest, result: 'refused' }).value++
+    if (type === 'stale') staleMessages.with({ guest }).value++
+    if (type === 'promoted') restoreSeconds.with({ guest }).observe(ms / 1000)
+    if (type !== 'checkpoint-stored') return
+    checkpoints.with({ guest, result: 'counted' }).value++
+    checkpointSeconds.with({ guest }).observe((now - (this.#checkpointBegan ?? now)) / 1000)
   }
 
   #log(report: AgentReport): void {
-    const guest = this.#guest
-    const logger = this.#logger
-    const known = this.#host?.core.generation ?? this.#generation
+    const known = this.#host?.core.generation ?? 0
     const { checkpoint = 0, lsn: mark = 0, bytes = 0, ms = 0, generation = known, reason = '' } = report
-    switch (report.type) {
-      case 'role': return logger.event('role.assigned', { guest, role: report.role ?? '', generation })
-      case 'guest-failed': return logger.event('guest.failed', { guest, reason })
-      case 'guest-stopped': return logger.event('guest.stopped', { guest, reason })
-      case 'promoted': return logger.event('guest.restored', { guest, checkpoint, generation, ms })
-      case 'counted':
-        return logger.event('checkpoint.counted', {
-          guest, checkpoint, mark, bytes, durationMs: null, pauseMs: null
-        })
-      case 'checkpoint-failed': case 'image-refused':
-        return logger.event('checkpoint.failed', { guest, checkpoint, reason })
-      case 'log-failed': return logger.event('log.failed', { guest, code: 'E_DISK', reason })
-      case 'log-gap': return logger.event('log.failed', { guest, code: 'E_STALE', reason })
-      case 'promote-failed': return logger.event('failover.failed', { guest, generation, reason })
-      case 'guest-running': return this.#logStart()
-      case 'stale':
-        return logger.event('message.stale', { guest, peer: 'gateway', type: reason, generation, known })
-      default:
-    }
+    this.#lines[report.type]?.({
+      guest: this.#guest, role: report.role ?? '', checkpoint, mark, bytes, ms, generation, known, reason
+    })
   }
 
   #logStart(): void {

@@ -6,11 +6,12 @@ const stepMsMax = 2 ** 31 - 1
 /** One timer for whatever the core wants next. */
 export class Alarm {
   readonly #now: () => Millis
-  readonly #ring: () => void
+  readonly #ring: (lateMs: number) => void
   #timer: NodeJS.Timeout | undefined
   #at: Millis | undefined
 
-  constructor(now: () => Millis, ring: () => void) {
+  /** `ring` is told how much later than set it comes, in milliseconds. */
+  constructor(now: () => Millis, ring: (lateMs: number) => void) {
     this.#now = now
     this.#ring = ring
   }
@@ -26,7 +27,7 @@ export class Alarm {
     const waitMs = Math.min(Math.max(0, Math.ceil(at - this.#now())), stepMsMax)
     this.#timer = setTimeout(() => {
       this.#timer = undefined
-      this.#ring()
+      this.#ring(Math.max(0, this.#now() - at))
     }, waitMs)
   }
 }

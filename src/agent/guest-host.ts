@@ -6,7 +6,7 @@ import { millis, outputHash, type Hash, type Millis } from '../core/ids.ts'
 import type { Envelope, Message } from '../core/message.ts'
 import { GuestAgent } from '../core/agent/guest-agent.ts'
 import {
-  defaultAgentLimits, type AgentPort, type AgentReport, type LinkId, type Outcome
+  defaultAgentLimits, type AgentPort, type AgentReport, type LinkId, type LogFigures, type Outcome
 } from '../core/agent/port.ts'
 import type { AgentConfig } from '../config/types.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -41,6 +41,11 @@ export interface GuestObserver {
   stored(bytes: number): void
   appended(bytes: number): void
   fsynced(ms: number): void
+  /** The guest stood still for a mark, for so long. */
+  paused(ms: number): void
+  pruned(bytes: number): void
+  /** A timer came so much later than it was set for. */
+  late(ms: number): void
   cut(bytes: number, lastLsn: number): void
 }
 
@@ -74,7 +79,10 @@ export class GuestHost {
     this.#state = parts.state
     this.log = new LogKeeper(parts.directory)
     this.#orders = new EngineOrders(engine)
-    this.#alarm = new Alarm(now, () => { this.#tell(at => { this.core.tick(at) }) })
+    this.#alarm = new Alarm(now, lateMs => {
+      options.observer.late(lateMs)
+      this.#tell(at => { this.core.tick(at) })
+    })
     this.#peer = new PeerLink(links, self, logger, {
       up: link => { this.#tell(at => { this.core.peerUp(at, link) }) },
       message: (link, envelope, message) => { this.peerMessage(link, envelope, message) },
@@ -190,7 +198,8 @@ export class GuestHost {
       beginCheckpoint: (checkpoint, events) => {
         const pump = this.#pump = new CheckpointPump({
           engine: this.#options.engine, spoolBytes: this.#options.config.limits.spoolBytes, now,
-          drained: () => this.#peer.drained(), tell: call => { this.#tell(() => { call() }) }
+          drained: () => this.#peer.drained(), tell: call => { this.#tell(() => { call() }) },
+          paused: ms => { this.#options.observer.paused(ms) }
         }, checkpoint, events)
         void pump.run()
       },
@@ -233,7 +242,11 @@ export class GuestHost {
       },
       markOf: checkpoint => log.markOf(checkpoint),
       pruneLog: (checkpoint, mark, done) => {
-        this.#answer(outcomeOf(log.prune(checkpoint, mark), () => ({ ok: true })), done)
+        const before = sizeOf(log.figures())
+        this.#answer(outcomeOf(log.prune(checkpoint, mark), () => ({ ok: true })), (at, outcome) => {
+          observer.pruned(Math.max(0, before - sizeOf(log.figures())))
+          done(at, outcome)
+        })
       },
       readTail: (reader, bytesMax, done) => {
         this.#answer(outcomeOf(log.readTail(reader, bytesMax), piece => ({ ok: true, piece })), done)
@@ -272,6 +285,10 @@ function outcomeOf<T, O extends { readonly ok: true }>(
     if (error instanceof InvariantError) throw error
     return { ok: false, reason: messageOf(error) }
   })
+}
+
+function sizeOf({ memoryBytes, diskBytes }: LogFigures): number {
+  return memoryBytes + diskBytes
 }
 
 function mustSucceed(outcome: Outcome): void {

@@ -1,6 +1,7 @@
 import { TailgateError, messageOf } from '../base/errors.ts'
 import { version } from '../base/version.ts'
 import type { AgentConfig } from '../config/types.ts'
+import type { HostName } from '../core/ids.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { LinkSelf } from '../link/greeting.ts'
 import type { LinkConnection, LinkEvents, LinkPeer } from '../link/link.ts'
@@ -20,6 +21,8 @@ import { Links } from './links.ts'
 export interface RunningAgent {
   /** Where it takes links; the kernel's choice for port 0. */
   readonly port: number
+  /** Where its metrics are, `host:port`; undefined if the configuration names no place. */
+  readonly metricsAddress: string | undefined
   /** Ends it, with the guests that cannot be without it. */
   stop(): Promise<void>
 }
@@ -53,11 +56,13 @@ class Agent implements RunningAgent {
   readonly #logger: Logger
   readonly #registry = new MetricRegistry()
   readonly #metrics: AgentMetrics
-  readonly #links = new Links()
+  readonly #links = new Links((peer, up) => { this.#linkChanged(peer, up) })
+  readonly #known = new Set<HostName>()
   readonly #guests = new Map<string, GuestHost>()
   readonly #observers: AgentObserver[] = []
   readonly #closers: (() => Promise<void>)[] = []
   #listener: LinkListener | undefined
+  #metricsAddress: string | undefined
 
   constructor(config: AgentConfig, overrides: AgentOverrides) {
     this.#config = config
@@ -66,11 +71,18 @@ class Agent implements RunningAgent {
       ?? createLogger({ name: config.name, part: 'agent', level: config.logLevel })
     this.#metrics = agentMetrics(this.#registry)
     this.#metrics.buildInfo.with({ version, node: process.versions.node, part: 'agent' }).value = 1
-    this.#registry.onCollect(() => { for (const observer of this.#observers) observer.collect() })
+    this.#registry.onCollect(() => {
+      this.#metrics.logLinesDropped.with({}).value = this.#logger.droppedLines
+      for (const observer of this.#observers) observer.collect()
+    })
   }
 
   get port(): number {
     return this.#listener?.port ?? 0
+  }
+
+  get metricsAddress(): string | undefined {
+    return this.#metricsAddress
   }
 
   async start(): Promise<void> {
@@ -130,6 +142,7 @@ class Agent implements RunningAgent {
         return { ok: gateways > 0, text: `links of gateways: ${gateways}` }
       }
     })
+    this.#metricsAddress = server.address
     this.#closers.push(() => server.close())
     this.#logger.event('metrics.listening', { address: server.address })
   }
@@ -166,6 +179,13 @@ class Agent implements RunningAgent {
         }
       }
     }
+  }
+
+  #linkChanged(peer: HostName, up: boolean): void {
+    this.#metrics.linkUp.with({ peer }).value = Number(up)
+    if (!up) return
+    if (this.#known.has(peer)) this.#metrics.linkReconnects.with({ peer }).value++
+    this.#known.add(peer)
   }
 
   /** Fail-stop: an agent whose state is not on disk must not go on commanding a guest. */

@@ -188,3 +188,30 @@ void t.test('who may link, and who not', async t => {
   t.match(await stub.take('guest'), { condition: 'absent', about: { guest } })
   stub.close()
 })
+
+void t.test('metrics tell the role, the log and the links', async t => {
+  const metrics = { host: '127.0.0.1', port: 0 }
+  const agent = await startAgent(t, agentConfig('b', t.testdir({}), { metrics }))
+  const at = (path: string) => fetch(`http://${agent.metricsAddress ?? ''}${path}`)
+  t.equal((await at('/readyz')).status, 503, 'no gateway yet')
+  const stub = await GatewayStub.connect(agent.port, 'b')
+  stub.history = historyA
+  stub.assign({ role: 'backup' })
+  await stub.take('position')
+  stub.send({ type: 'begin', firstLsn: lsn(1) })
+  stub.epoch(1, [opened, data('x')])
+  await stub.take('ack')
+  t.equal((await at('/readyz')).status, 200)
+  const text = await (await at('/metrics')).text()
+  for (const line of [
+    'tailgate_role{guest="shop",role="backup"} 1', 'tailgate_role{guest="shop",role="primary"} 0',
+    'tailgate_guest_condition{guest="shop",condition="absent"} 1', 'tailgate_log_lsn{guest="shop"} 2',
+    'tailgate_link_up{peer="gw"} 1', 'tailgate_generation{guest="shop"} 1'
+  ]) t.ok(text.includes(`${line}\n`), line)
+  stub.close()
+})
+
+void t.test('an agent whose state cannot be read does not start, and says what to do', async t => {
+  const dataDir = t.testdir({ [guest]: { 'state.json': '{"format":1,"generation":-1}' } })
+  await t.rejects(startAgent(t, agentConfig('b', dataDir)), { code: 'E_STATE', message: /remove the file/ })
+})

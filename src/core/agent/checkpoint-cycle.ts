@@ -137,7 +137,7 @@ export class CheckpointCycle {
         })
         this.#phase = { ...this.#phase, until: undefined }
         return
-      default: return
+      case 'reserving': return
     }
   }
 

@@ -1,4 +1,4 @@
-import type { Generation, HistoryId, Millis } from '../ids.ts'
+import type { CheckpointId, Generation, HistoryId, Lsn, Millis } from '../ids.ts'
 import { millis, noHistory } from '../ids.ts'
 import type {
   AgentMessage, CheckpointMessage, Envelope, GatewayMessage, GuestCondition, Message, Role
@@ -9,6 +9,7 @@ import { DurableState } from './durable-state.ts'
 import { GuestSlot } from './guest-slot.ts'
 import { Heartbeats } from './heartbeats.ts'
 import { Images } from './images.ts'
+import { isCheckpointMessage, isGatewayMessage } from './message-kinds.ts'
 import type { AgentPort, AgentSettings, AgentState, LinkId } from './port.ts'
 import { Promotion, type PromotionOrder } from './promotion.ts'
 import { Turnstile } from './turnstile.ts'
@@ -18,12 +19,14 @@ type Assign = Extract<GatewayMessage, { type: 'assign' }>
 type Promote = Extract<GatewayMessage, { type: 'promote' }>
 type Begin = Extract<GatewayMessage, { type: 'begin' }>
 type Epoch = Extract<GatewayMessage, { type: 'epoch' }>
+/** What changes neither generation nor role. */
+type Obeyed = Exclude<GatewayMessage, Assign | Promote | Begin>
 
 /** A message that waits until what came before it has been made durable. */
 interface Waiting {
   readonly link: LinkId
   readonly envelope: Envelope
-  readonly message: Message
+  readonly message: GatewayMessage
 }
 
 /**
@@ -118,6 +121,7 @@ export class GuestAgent {
 
   gatewayMessage(now: Millis, link: LinkId, envelope: Envelope, message: Message): void {
     if (!this.#links.has(link)) return
+    if (!isGatewayMessage(message)) return this.#refuse(`a gateway sent ${message.type}`)
     const passes = this.#turnstile.free || message.type === 'heartbeat-ack'
     if (passes) return this.#take(now, link, envelope, message)
     if (this.#turnstile.wait({ link, envelope, message })) return
@@ -127,12 +131,15 @@ export class GuestAgent {
 
   /** A message of another agent, over whichever link it came. */
   peerMessage(now: Millis, link: LinkId, envelope: Envelope, message: Message): void {
+    if (!isCheckpointMessage(message)) return this.#refuse(`an agent sent ${message.type}`)
+    const { checkpoint } = message
     switch (message.type) {
-      case 'checkpoint-begin': case 'checkpoint-data': case 'checkpoint-end': case 'checkpoint-abort':
-        return this.#checkpointIn(link, envelope, message)
-      case 'checkpoint-stored': return this.#cycle.stored(link, message.checkpoint)
-      case 'checkpoint-refused': return this.#cycle.refused(now, link, message.checkpoint, message.reason)
-      default: return this.#refuse(`an agent sent ${message.type}`)
+      case 'checkpoint-begin': return this.#checkpointBegins(link, envelope, checkpoint, message.mark)
+      case 'checkpoint-data': return this.#images.data(link, checkpoint, message.bytes)
+      case 'checkpoint-end': return this.#images.end(link, checkpoint, message.bytes, message.crc)
+      case 'checkpoint-abort': return this.#images.aborted(link, checkpoint, message.reason)
+      case 'checkpoint-stored': return this.#cycle.stored(link, checkpoint)
+      case 'checkpoint-refused': return this.#cycle.refused(now, link, checkpoint, message.reason)
     }
   }
 
@@ -154,7 +161,7 @@ export class GuestAgent {
     this.#cycle.tick(now)
   }
 
-  #take(now: Millis, link: LinkId, envelope: Envelope, message: Message): void {
+  #take(now: Millis, link: LinkId, envelope: Envelope, message: GatewayMessage): void {
     const known = this.#state.now.generation
     if (envelope.generation < known) {
       this.#port.report({ type: 'stale', generation: envelope.generation, reason: message.type })
@@ -176,7 +183,7 @@ export class GuestAgent {
   }
 
   /** Messages of the present generation that change neither it nor the role. */
-  #obey(now: Millis, envelope: Envelope, message: Message): void {
+  #obey(now: Millis, envelope: Envelope, message: Obeyed): void {
     switch (message.type) {
       case 'epoch': return this.#epoch(envelope, message)
       case 'heartbeat-ack': return this.#acknowledged(now, message.n)
@@ -191,7 +198,6 @@ export class GuestAgent {
         if (message.type === 'tail-credit') return promotion.credit(message.bytes)
         return this.#replayed(now, promotion)
       }
-      default: return this.#refuse(`a gateway sent ${message.type}`)
     }
   }
 
@@ -295,15 +301,10 @@ export class GuestAgent {
     this.#log.epoch(envelope.history, message.firstLsn, message.lastLsn, message.records)
   }
 
-  #checkpointIn(link: LinkId, envelope: Envelope, message: CheckpointMessage): void {
-    const { checkpoint } = message
-    if (message.type === 'checkpoint-data') return this.#images.data(link, checkpoint, message.bytes)
-    if (message.type === 'checkpoint-abort') return this.#images.aborted(link, checkpoint, message.reason)
-    if (message.type === 'checkpoint-end') this.#images.end(link, checkpoint, message.bytes, message.crc)
-    if (message.type !== 'checkpoint-begin') return
+  #checkpointBegins(link: LinkId, envelope: Envelope, checkpoint: CheckpointId, mark: Lsn): void {
     const { generation, history } = envelope
     const reason = this.#cannotStore(generation)
-    if (reason === undefined) return this.#images.begin(link, checkpoint, message.mark, history, generation)
+    if (reason === undefined) return this.#images.begin(link, checkpoint, mark, history, generation)
     this.#port.report({ type: 'image-refused', checkpoint, reason })
     this.#voice.toPeer(link, history, { type: 'checkpoint-refused', checkpoint, reason })
   }
