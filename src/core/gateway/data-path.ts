@@ -444,8 +444,12 @@ export class DataPath {
     for (const connection of this.connections.values()) {
       connection.guest?.abandon()
       connection.guest = undefined
+      // What the old guest had acknowledged, the restored one may not have.
+      connection.floor = inputOffset(0)
+      connection.floorNoted = false
     }
     this.#lingering.clear()
+    for (const connection of this.#floorNotes) connection.floorNoted = false
     this.#floorNotes = []
   }
 
@@ -476,11 +480,15 @@ export class DataPath {
     })
   }
 
+  /** The restored guest's input stands at `floor`; what it acknowledges from now on counts from there. */
+  restartFloor(connection: Connection, floor: InputOffset): void {
+    connection.floor = floor
+  }
+
   /** Joins a connection to its side in the new generation, from the place where both agree. */
-  rejoin(connection: Connection, side: StreamSide | undefined, path: Uint8Array, floor: InputOffset): StreamEvents {
+  rejoin(connection: Connection, side: StreamSide | undefined, path: Uint8Array): StreamEvents {
     connection.connected = true
     connection.path = path
-    connection.floor = floor
     connection.outputReceived = connection.released
     connection.outputHash = connection.releasedHash
     connection.outputEnd = connection.endReleased ? 'ended' : 'open'

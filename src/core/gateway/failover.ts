@@ -98,6 +98,10 @@ export class Failover {
       if (this.#blocked !== undefined || this.#fenceFailed || !this.#start.from.settings.fence) this.#awaitLease()
       return
     }
+    if (this.#phase === 'attach' || this.#phase === 'replay') {
+      const suspicion = this.#context.hosts.suspicion(this.#start.to, now)
+      if (suspicion !== undefined) return this.#lose(`${suspicion}, during the step "${this.#phase}"`)
+    }
     const waits = this.#phase === 'commit' || this.#phase === 'restore' || this.#phase === 'open-network'
     if (waits && now - this.#phaseSince > this.#context.settings.stepTimeoutMs) {
       this.#lose(`${this.#start.to.name} did not finish the step "${this.#phase}" in time`)
@@ -207,7 +211,7 @@ export class Failover {
     this.#enter('attach')
     this.#replay = new Replay({
       settings, port, dataPath, held: this.#held, now: this.#now,
-      done: () => this.#finish(), progress: () => this.#progressed(), diverged: reason => this.#context.diverged(reason)
+      goingLive: () => this.#context.writer.stop(), done: () => this.#finish(), progress: () => this.#progressed(), diverged: reason => this.#context.diverged(reason)
     })
     this.#askForMore()
   }

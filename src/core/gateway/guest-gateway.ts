@@ -111,7 +111,7 @@ export class GuestGateway {
     const away = this.hosts.tick(now)
     if (away > 0) this.#port.report({ type: 'clock-jump', ms: away })
     this.dataPath.retryDials()
-    if (this.writer.running) {
+    if (this.writer.running && this.#failover === undefined) {
       this.dataPath.logFloors(floorsPerTick)
       this.writer.flush()
     }

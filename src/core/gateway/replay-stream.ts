@@ -26,10 +26,11 @@ export class ReplayStream implements StreamEvents {
   readonly #onProgress: () => void
   readonly #hash: Hash
   /**
+   * `unopened`: the guest had not taken it so far in the tail; its live connection, if there is one, dials again.
    * `gone`: finished inside the checkpoint, reset, diverged, or ambiguous: nothing is sent or awaited any
    * more.
    */
-  state: 'resolving' | 'joined' | 'gone' = 'resolving'
+  state: 'unopened' | 'resolving' | 'joined' | 'gone' = 'unopened'
   side: StreamSide | undefined
   path: Uint8Array = new Uint8Array(0)
   comparison: Comparison
@@ -37,8 +38,6 @@ export class ReplayStream implements StreamEvents {
   logged: InputOffset
   /** What the guest has, or has been sent. */
   sent: InputOffset = inputOffset(0)
-  /** Where the restored guest's input stood. */
-  restored: InputOffset = inputOffset(0)
   /** What the client has been given: nothing beyond it needs to be made again. */
   cap: OutputOffset = nowhere
   /** The furthest place of output that the tail so far waits for. */
@@ -70,7 +69,6 @@ export class ReplayStream implements StreamEvents {
   join(side: StreamSide, input: InputOffset, resumesAt: OutputOffset, known: OutputHash | undefined): void {
     this.side = side
     this.sent = input
-    this.restored = input
     this.comparison = new Comparison(this.#hash, resumesAt, known)
     this.state = 'joined'
     side.resume()

@@ -40,6 +40,8 @@ export interface ReplayOptions {
   readonly now: Millis
   /** Records were passed, or may be wanted. */
   readonly progress: () => void
+  /** The old history is of no use any more: what is read from now on belongs to none. */
+  readonly goingLive: () => void
   /** Everything is replayed and every connection resolved. */
   readonly done: () => void
   /** A connection diverged or was ambiguous. */
@@ -194,11 +196,10 @@ export class Replay {
       case RecordKind.adopt: return this.#passAdopt(record)
       case RecordKind.floor: case RecordKind.mark: return true
       case RecordKind.open: {
-        if (!this.#allAttached()) return false
-        this.#openAnew(this.#newStream(record.connection, record.service, 0))
+        this.#newStream(record.connection, record.service, 0)
         return true
       }
-      case RecordKind.connected: return this.#allAttached() && this.#isResolved(record.connection)
+      case RecordKind.connected: return this.#allAttached() && this.#passConnected(record.connection)
       case RecordKind.data: case RecordKind.end: case RecordKind.reset:
         return this.#allAttached() && this.#passInput(queued, record)
       case RecordKind.read: return this.#passOutput(record.connection, record.output)
@@ -217,6 +218,13 @@ export class Replay {
     return stream
   }
 
+  /** Only now is it opened anew: of those that never came so far, the guest knew nothing. */
+  #passConnected(connection: ConnectionId): boolean {
+    const stream = this.#stream(connection)
+    if (stream.state === 'unopened') this.#openAnew(stream)
+    return this.#isResolved(connection)
+  }
+
   #isResolved(connection: ConnectionId): boolean {
     const stream = this.#stream(connection)
     if (stream.state === 'resolving') this.#blocked = stream
@@ -226,6 +234,7 @@ export class Replay {
   #passInput(queued: Queued, record: InputRecord): boolean {
     if (!this.#isResolved(record.connection)) return false
     const stream = this.#stream(record.connection)
+    if (stream.state === 'unopened') stream.forget()
     if (this.#options.settings.replayOrder === 'output') {
       if (this.#undecided.get(record.connection) === queued) {
         if (!this.#tailEnded && this.queued < windowRecords) return false
@@ -267,6 +276,7 @@ export class Replay {
   #passGuestReset(connection: ConnectionId): boolean {
     if (!this.#isResolved(connection)) return false
     const stream = this.#stream(connection)
+    if (stream.state === 'unopened') stream.forget()
     this.#sendDeferred(stream)
     if (stream.alive !== undefined || stream.state === 'gone') return true
     if (stream.comparison.end !== 'open') {
@@ -295,6 +305,7 @@ export class Replay {
     const stream = this.#newStream(record.connection, record.service, record.input)
     const received = stream.alive?.outputReceived ?? nowhere
     this.#attaching++
+    stream.state = 'resolving'
     this.#options.port.attach(record.connection, record.service, record.path, received, stream, result => {
       this.#attaching--
       if (this.#finished) return
@@ -309,7 +320,7 @@ export class Replay {
     if (!result.ok) this.#drop(stream, 'ambiguous', `the restored guest could not be asked: ${result.reason}`)
     else if (result.answer.known) this.#join(stream, record, result.answer)
     else if (record.connected) this.#finishedInside(stream)
-    else this.#openAnew(stream)
+    else stream.state = 'unopened'
   }
 
   #join(stream: ReplayStream, record: AdoptRecord, answer: AttachAnswer & { known: true }): void {
@@ -323,6 +334,7 @@ export class Replay {
     if (alive === undefined) {
       stream.join(answer.side, answer.input, answer.resumesAt, this.#knownAt(record, answer.resumesAt))
     } else {
+      this.#options.dataPath.restartFloor(alive, answer.input)
       this.#options.held.deliver(alive, answer.output)
       stream.cap = alive.released
       const known = alive.released === answer.resumesAt ? alive.releasedHash : this.#knownAt(record, answer.resumesAt)
@@ -356,6 +368,7 @@ export class Replay {
 
   #openAnew(stream: ReplayStream): void {
     const { port } = this.#options
+    stream.state = 'resolving'
     port.open(stream.id, stream.service, stream, result => {
       if (this.#finished) return
       this.#opened(stream, result)
@@ -368,7 +381,10 @@ export class Replay {
       this.#diverge(stream, `the guest did not take it again: ${result.reason}`)
       return
     }
-    if (stream.alive !== undefined) this.#options.held.drop(stream.alive)
+    if (stream.alive !== undefined) {
+      this.#options.held.drop(stream.alive)
+      this.#options.dataPath.restartFloor(stream.alive, inputOffset(0))
+    }
     stream.path = result.path.path
     stream.join(result.path.side, inputOffset(0), outputOffset(0), undefined)
     this.#wantForeseen(stream)
@@ -405,6 +421,7 @@ export class Replay {
       }
     }
     this.#finished = true
+    this.#options.goingLive()
     for (const stream of this.#streams.values()) {
       this.#counts.unverifiedBytes += stream.comparison.unverifiedBytes
       if (stream.state !== 'joined') continue
@@ -416,7 +433,7 @@ export class Replay {
   }
 
   #isSettled(stream: ReplayStream): boolean {
-    if (stream.state === 'gone') return true
+    if (stream.state === 'gone' || stream.state === 'unopened') return true
     if (stream.state === 'resolving') return false
     const { alive } = stream
     if (alive === undefined) return true
@@ -436,7 +453,7 @@ export class Replay {
   #goLive(stream: ReplayStream, connection: Connection): void {
     if (stream.side === undefined && stream.comparison.end !== 'reset') return
     this.#counts.kept++
-    stream.handOver(this.#options.dataPath.rejoin(connection, stream.side, stream.path, stream.restored))
+    stream.handOver(this.#options.dataPath.rejoin(connection, stream.side, stream.path))
   }
 
   /** Clients whose connection has no place in the tail: the guest had finished with it before the mark. */
