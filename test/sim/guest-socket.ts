@@ -156,7 +156,8 @@ export class GuestSocket implements StreamSide {
 
   #segment(offset: number, bytes: Uint8Array, fin: boolean): Segment {
     const receive = this.#receive
-    const ack = this.#world.scenario.ackOnRead ? receive.readPlace : receive.received
+    const read = receive.readPlace + (this.#told === 'ended' ? 1 : 0)
+    const ack = this.#world.scenario.ackOnRead ? read : receive.received
     return { port: this.port, kind: 'data', offset, bytes, fin, ack, edge: receive.edge }
   }
 

@@ -248,6 +248,7 @@ export class Checks {
   }
 
   atEnd(): void {
+    if (this.#world.gateway.core?.protection.state === 'lost') return
     if (!this.excused && this.#active !== undefined) checkCounters(this.#world, this.#active)
   }
 }
