@@ -292,7 +292,7 @@ void t.test('a guest whose lease ran out is silent; found again, it has reset it
   await plain.closed
   await turns()
   t.same(events.told, [])
-  scene.engine.renewLease(600_000)
+  scene.engine.renewLease(60_000)
   await events.untilTold('reset')
   const { events: fresh } = await scene.open('PING\r\n')
   await fresh.untilText('+PONG\r\n')
