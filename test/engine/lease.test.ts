@@ -41,10 +41,12 @@ void t.test('a lease that runs out shuts the network, and a new one opens it', a
 void t.test('a lease that is renewed does not run out', async (t) => {
   const { engine, client } = await running(t)
   const start = performance.now()
+  const replies = new Set<unknown>()
   while (performance.now() - start < 2500) {
     engine.renewLease(1500)
-    t.equal(await client.ask('PING'), 'PONG')
+    replies.add(await client.ask('PING'))
   }
+  t.strictSame([...replies], ['PONG'])
   client.close()
 })
 
