@@ -161,11 +161,19 @@ export class GuestAgent {
     this.#cycle.tick(now)
   }
 
+  /** A gateway that has lost its state learns from this where the guest runs. */
+  #tellWhere(link: LinkId): void {
+    this.#port.sendGateway(link, this.#envelope(noHistory), {
+      type: 'guest', condition: this.#condition, endpoints: this.endpoints, reason: 'an older generation asked'
+    })
+  }
+
   #take(now: Millis, link: LinkId, envelope: Envelope, message: GatewayMessage): void {
     const known = this.#state.now.generation
     if (envelope.generation < known) {
       this.#port.report({ type: 'stale', generation: envelope.generation, reason: message.type })
       this.#port.sendGateway(link, this.#envelope(noHistory), { type: 'stale' })
+      if (message.type === 'assign') this.#tellWhere(link)
       return
     }
     if (message.type === 'assign') return this.#assign(now, link, envelope, message)

@@ -162,7 +162,7 @@ export class GuestGateway {
     this.#now = now
     const host = this.#host(name)
     host.generation = envelope.generation
-    if (envelope.generation > this.generation) return this.#newer(host, envelope.generation)
+    if (envelope.generation > this.generation) return this.#newer(host, envelope.generation, message)
     if (envelope.generation < this.generation && message.type !== 'heartbeat') {
       this.#port.report({ type: 'stale-message', host: name, generation: envelope.generation })
       return
@@ -273,15 +273,17 @@ export class GuestGateway {
   }
 
   /** An agent knows a generation that this gateway does not: another gateway has promoted since. */
-  #newer(host: Host, newer: Generation): void {
-    if (this.#state !== undefined) {
-      this.#setProtection({
-        state: 'lost',
-        reason: `${host.name} knows generation ${newer}, this gateway ${this.generation}: another gateway is in charge`
-      })
-      this.dataPath.freeze()
+  #newer(host: Host, newer: Generation, message: AgentMessage): void {
+    if (this.#state === undefined) {
+      if (message.type === 'guest') host.condition = message.condition
+      this.#answered(host)
+      return
     }
-    this.#answered(host)
+    this.#setProtection({
+      state: 'lost',
+      reason: `${host.name} knows generation ${newer}, this gateway ${this.generation}: another gateway is in charge`
+    })
+    this.dataPath.freeze()
   }
 
   // ---- the first start
@@ -295,7 +297,7 @@ export class GuestGateway {
     const highest = Math.max(...all.map(other => other.generation ?? 0))
     const active = highest === 0
       ? all[0]
-      : all.find(other => other.generation === highest && other.role === 'primary' && other.condition === 'running')
+      : all.find(other => other.generation === highest && other.condition === 'running')
     if (active === undefined) return
     this.#state = { generation: generation(Math.max(1, highest)), active: active.name, started: highest > 0 }
     this.#port.persist(this.#state, () => this.#assignAll())
@@ -345,8 +347,8 @@ export class GuestGateway {
   }
 
   /**
-   * Restores what there is, wherever it is: also on the active host, if its promotion came to nothing. A host that
-   * could not is asked again only after the others.
+   * Restores what there is, wherever it is: also on the active host, if its promotion came to nothing. A host
+   * that could not is asked again only after the others.
    */
   #failWithLoss(active: Host): FailoverRequest {
     const candidates = [...this.hosts.all()].filter(host => host.linked

@@ -192,6 +192,7 @@ export class Replay {
   /** True when the record is done with. */
   #pass(queued: Queued): boolean {
     const { record } = queued
+    if (this.#isOfFinished(record)) return true
     switch (record.kind) {
       case RecordKind.adopt: return this.#passAdopt(record)
       case RecordKind.floor: case RecordKind.mark: return true
@@ -205,6 +206,18 @@ export class Replay {
       case RecordKind.read: return this.#passOutput(record.connection, record.output)
       case RecordKind.guestEnd: return this.#passOutput(record.connection, outputOffset(record.output + 1))
       case RecordKind.guestReset: return this.#passGuestReset(record.connection)
+    }
+  }
+
+  /**
+   * A connection that had finished before the mark is not in the base, yet something of it may be logged
+   * later: what the guest said last, a floor, the client's reset.
+   */
+  #isOfFinished(record: LogRecord): boolean {
+    switch (record.kind) {
+      case RecordKind.adopt: case RecordKind.open: case RecordKind.mark: case RecordKind.data: case RecordKind.end:
+        return false
+      default: return !this.#streams.has(record.connection)
     }
   }
 
