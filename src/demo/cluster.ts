@@ -13,8 +13,8 @@ interface Ports {
 }
 
 /**
- * A gateway and two agents on loopback, each a process of its own; the agent that is primary starts the embedded
- * guest, which is one more. Everything it writes is in one temporary directory.
+ * A gateway and two agents on loopback, each a process of its own; the agent that is primary starts the
+ * embedded guest, which is one more. Everything it writes is in one temporary directory.
  */
 export class Cluster {
   readonly ports: Ports
@@ -72,6 +72,7 @@ export class Cluster {
 
   /** Ends every process, and removes what they wrote. */
   async close(): Promise<void> {
+    await this.#children.get('gateway')?.stop()
     await Promise.all([...this.#children.values()].map(child => child.stop()))
     await rm(this.directory, { recursive: true, force: true })
   }
