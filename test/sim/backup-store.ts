@@ -29,8 +29,8 @@ interface WaitingAppend {
 }
 
 /**
- * A backup's log: the real log of src/core/log in memory, and with `durability: disk` its real blocks in a simulated
- * file, of which a power loss leaves what was synced and perhaps a torn piece of the rest.
+ * A backup's log: the real log of src/core/log in memory, and with `durability: disk` its real blocks in a
+ * simulated file, of which a power loss leaves what was synced and perhaps a torn piece of the rest.
  */
 export class BackupStore {
   readonly #world: World
@@ -57,7 +57,9 @@ export class BackupStore {
   get log(): TailLog | undefined { return this.#log }
   get durable(): boolean { return this.#settings?.durability === 'disk' }
 
-  /** The agent's process died, and with it what was in memory; a power loss also takes what was not synced. */
+  /**
+   * The agent's process died, and with it what was in memory; a power loss also takes what was not synced.
+   */
   crash(powerLoss: boolean): void {
     this.#age++
     this.#log = undefined
@@ -123,6 +125,8 @@ export class BackupStore {
     for (; next.done !== true; next = blocks.next()) {
       const { firstLsn, lastLsn, records } = next.value
       log.append(firstLsn, lastLsn, [records.slice()])
+      // It may have been stored without anybody having been told.
+      this.#world.checks.backupHolds(this.#hostName, header.history, firstLsn, lastLsn, [records])
     }
     const torn = next.value
     if (torn !== undefined) {

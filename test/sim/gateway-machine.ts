@@ -93,8 +93,8 @@ export class GatewayMachine {
 
   /** A client's connection arrives. Refused ones see a reset. */
   accept(service: number, client: ClientStream): void {
+    this.#clients.add(client)
     this.process.run(() => {
-      this.#clients.add(client)
       const events = this.core?.accept(service, client, `c${client.client}:1`)
       if (events === undefined) client.cut()
       else client.accepted(events)

@@ -5,7 +5,10 @@ import {
 } from './protocol.ts'
 import { noBytes } from './tcp.ts'
 
-/** What the service has done for one client, ever: kept after the connection is gone, so that checkers can look. */
+/**
+ * What the service has done for one client, ever: kept after the connection is gone, so that checkers can
+ * look.
+ */
 export interface Account {
   /** Input carried out. */
   consumed: number
@@ -37,8 +40,8 @@ export interface Answer {
 }
 
 /**
- * The service in the guest: all of its state, which a checkpoint copies. It answers one request at a time, whichever
- * connection the guest picks.
+ * The service in the guest: all of its state, which a checkpoint copies. It answers one request at a time,
+ * whichever connection the guest picks.
  */
 export class GuestApp {
   readonly counters: number[] = []

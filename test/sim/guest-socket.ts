@@ -11,8 +11,9 @@ export interface SocketPlaces {
 }
 
 /**
- * A guest-facing socket in the gateway's kernel. The kernel acknowledges what it has received before the gateway
- * has read it: what it holds then exists nowhere else, and must be drained before the guest is given up.
+ * A guest-facing socket in the gateway's kernel. The kernel acknowledges what it has received before the
+ * gateway has read it: what it holds then exists nowhere else, and must be drained before the guest is given
+ * up.
  */
 export class GuestSocket implements StreamSide {
   readonly port: number

@@ -22,8 +22,8 @@ function copyOf(message: Message): Message {
 }
 
 /**
- * An established link: messages arrive whole and in order, or the link ends. Its two ends may learn of the end at
- * very different times, and send into the void meanwhile.
+ * An established link: messages arrive whole and in order, or the link ends. Its two ends may learn of the
+ * end at very different times, and send into the void meanwhile.
  */
 export class Link {
   readonly id: number

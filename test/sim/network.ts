@@ -1,7 +1,9 @@
 import type { Micros } from './clock.ts'
 import type { World } from './world.ts'
 
-/** One direction between two machines in which nothing overtakes: a TCP connection, or the wire to a guest. */
+/**
+ * One direction between two machines in which nothing overtakes: a TCP connection, or the wire to a guest.
+ */
 export class Channel {
   readonly from: string
   readonly to: string

@@ -4,8 +4,8 @@ import type { World } from './world.ts'
 const lookEvery = ms(40)
 
 /**
- * The person who looks after it all once the faults are over: makes sure that an old primary is off before vouching
- * for it, and accepts a loss where nothing else is left.
+ * The person who looks after it all once the faults are over: makes sure that an old primary is off before
+ * vouching for it, and accepts a loss where nothing else is left.
  */
 export class Operator {
   readonly #world: World

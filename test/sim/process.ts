@@ -35,8 +35,9 @@ export class MachineClock {
 }
 
 /**
- * Something that lives until it crashes. What is to happen in it is dropped when it is dead, and waits while it is
- * paused: then nothing happens, and at its end everything at once, as after SIGSTOP or a long stop of a VM.
+ * Something that lives until it crashes. What is to happen in it is dropped when it is dead, and waits while
+ * it is paused: then nothing happens, and at its end everything at once, as after SIGSTOP or a long stop of a
+ * VM.
  */
 export class Process {
   readonly name: string

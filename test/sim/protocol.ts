@@ -108,7 +108,9 @@ export function bigAnswer(at: Conversation, payload: Uint8Array): Uint8Array {
 
 export const quitAnswer = (at: Conversation): Uint8Array => words('Q', at.count)
 
-/** The answer to a request that everybody can foretell; empty for those without one, undefined for the others. */
+/**
+ * The answer to a request that everybody can foretell; empty for those without one, undefined for the others.
+ */
 export function foretold(at: Conversation, request: Request): Uint8Array | undefined {
   switch (request.operation) {
     case 'E': return echoAnswer(request.payload)

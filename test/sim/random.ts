@@ -1,6 +1,6 @@
 /**
- * The simulator's only source of chance: sfc32, seeded through splitmix32. The same seed gives the same run, so
- * nothing here may ever read a clock or Math.random.
+ * The simulator's only source of chance: sfc32, seeded through splitmix32. The same seed gives the same run,
+ * so nothing here may ever read a clock or Math.random.
  */
 export class Random {
   #a: number

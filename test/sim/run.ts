@@ -60,8 +60,8 @@ function live(world: World): void {
 
 function isProtected(world: World): boolean {
   // Without floors no checkpoint counts while a connection is older than the history.
-  if (world.scenario.floors === 'never') return true
   const protection = world.gateway.core?.protection
+  if (world.scenario.floors === 'never') return protection?.state !== 'failing-over'
   if (world.gateway.core?.settings.onDivergence === 'stop' && protection?.state === 'lost') return true
   return protection?.state === 'protected' && !protection.stalled
 }

@@ -4,7 +4,9 @@ import { hostName } from '../../src/core/ids.ts'
 import { ms } from './clock.ts'
 import type { Random } from './random.ts'
 
-/** Everything about a run that the seed decides before it begins. Times in microseconds unless they say ms. */
+/**
+ * Everything about a run that the seed decides before it begins. Times in microseconds unless they say ms.
+ */
 export interface Scenario {
   readonly settings: GuestSettings
   readonly services: readonly ServiceSettings[]

@@ -1,6 +1,7 @@
 /*
- * The two halves of a TCP connection as a kernel keeps them. Places count bytes from the first one, and the end of
- * the stream counts one, as in the core. Both are plain state that can be cloned: that is what a checkpoint has.
+ * The two halves of a TCP connection as a kernel keeps them. Places count bytes from the first one, and the
+ * end of the stream counts one, as in the core. Both are plain state that can be cloned: that is what a
+ * checkpoint has.
  */
 
 /** What passes between two kernels. */

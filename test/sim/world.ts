@@ -179,7 +179,10 @@ export class World {
     return this.hosts.find(host => host.name === name)
   }
 
-  /** Why this connection's output may come out differently when its input is replayed; undefined if it may not. */
+  /**
+   * Why this connection's output may come out differently when its input is replayed; undefined if it may
+   * not.
+   */
   excuseFor(id: number, alive: boolean): string | undefined {
     const client = this.clients[id]
     const { scenario } = this

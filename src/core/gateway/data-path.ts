@@ -16,8 +16,7 @@ const dialsMax = 100
 
 /**
  * The path of every byte: input is logged and sent on to the guest at once, output is held until its barrier
- * is
- * safe and then released (design, rule 1). One per guest; it knows nothing of hosts and backups.
+ * is safe and then released (design, rule 1). One per guest; it knows nothing of hosts and backups.
  */
 export class DataPath {
   readonly connections = new Map<ConnectionId, Connection>()
@@ -352,7 +351,9 @@ export class DataPath {
     const connection = this.connections.get(id) ?? this.#lingering.get(id)
     if (connection === undefined || floor <= connection.floor) return
     connection.floor = inputOffset(Math.min(floor, connection.inputLogged))
-    if (!connection.floorNoted) {
+    if (!this.#writer.running) {
+      if (connection.settled) this.#lingering.delete(id)
+    } else if (!connection.floorNoted) {
       connection.floorNoted = true
       this.#floorNotes.push(connection)
     }
@@ -497,6 +498,8 @@ export class DataPath {
     if (side === undefined) connection.guest = undefined
     else connection.joinGuest(side)
     connection.resumeClient(ClientPause.opening)
+    // It may have ended when its held output was delivered.
+    if (!this.connections.has(connection.id) && side !== undefined) this.#linger(connection)
     return this.#guestEvents(connection)
   }
 
@@ -526,13 +529,16 @@ export class DataPath {
     return this.#waiting.includes(connection)
   }
 
+  /** It is over for the client; the guest has still to acknowledge some of its input. */
+  #linger(connection: Connection): void {
+    if (!connection.settled) this.#lingering.set(connection.id, connection)
+  }
+
   #end(connection: Connection, ending: Ending): void {
     if (!this.connections.delete(connection.id)) return
     this.#waiting = this.#waiting.filter(other => other !== connection)
     // Of a connection that was reset, no acknowledgement comes any more.
-    if (ending === 'finished' && !connection.settled && this.#writer.running) {
-      this.#lingering.set(connection.id, connection)
-    }
+    if (ending === 'finished' && connection.guest !== undefined) this.#linger(connection)
     this.#port.report({ type: 'connection-end', connection, ending })
     // The guest may still have something to say, which is nobody's any more.
     connection.client = undefined

@@ -95,7 +95,8 @@ export class Failover {
     this.#replay?.tick(now)
     if (this.#ended) return
     if (this.#phase === 'fence') {
-      if (this.#blocked !== undefined || this.#fenceFailed || !this.#start.from.settings.fence) this.#awaitLease()
+      const cannotFence = this.#fenceFailed || !this.#start.from.settings.fence
+      if (this.#blocked !== undefined || cannotFence) this.#awaitLease()
       return
     }
     if (this.#phase === 'attach' || this.#phase === 'replay') {
@@ -186,7 +187,7 @@ export class Failover {
       case 'network-open': return this.#opened()
       case 'tail': return this.#tail(message.records)
       case 'tail-end': return this.#tailEnd()
-      default:
+      default: // The rest has nothing to do with a failover.
     }
   }
 
@@ -211,7 +212,8 @@ export class Failover {
     this.#enter('attach')
     this.#replay = new Replay({
       settings, port, dataPath, held: this.#held, now: this.#now,
-      goingLive: () => this.#context.writer.stop(), done: () => this.#finish(), progress: () => this.#progressed(), diverged: reason => this.#context.diverged(reason)
+      goingLive: () => this.#context.writer.stop(), done: () => this.#finish(),
+      progress: () => this.#progressed(), diverged: reason => this.#context.diverged(reason)
     })
     this.#askForMore()
   }

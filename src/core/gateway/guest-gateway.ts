@@ -63,7 +63,8 @@ export class GuestGateway {
       primary: () => this.#ready && this.#failover === undefined && this.#protection.state !== 'lost'
         ? this.active : undefined,
       assignPrimary: () => this.#assignPrimary(),
-      setProtection: protection => this.#setProtection(protection),
+      // How well a lost guest would be protected is of no interest.
+      setProtection: protection => { if (this.#protection.state !== 'lost') this.#setProtection(protection) },
       refuse: (host, reason) => invariant(false, reason, { host })
     })
   }

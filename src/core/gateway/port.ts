@@ -1,4 +1,6 @@
-import type { CheckpointId, ConnectionId, Generation, Hash, HistoryId, HostName, Lsn, OutputOffset } from '../ids.ts'
+import type {
+  CheckpointId, ConnectionId, Generation, Hash, HistoryId, HostName, Lsn, OutputOffset
+} from '../ids.ts'
 import type { Envelope, GatewayMessage } from '../message.ts'
 import type { AttachAnswer, OpenedPath } from '../path.ts'
 import type { StreamEvents } from '../stream.ts'
@@ -35,12 +37,18 @@ export type GatewayReport =
   | { readonly type: 'link-resumed', readonly host: HostName, readonly lsn: Lsn }
   | { readonly type: 'mark', readonly checkpoint: CheckpointId, readonly lsn: Lsn }
   | { readonly type: 'mark-refused', readonly checkpoint: CheckpointId, readonly reason: string }
-  | { readonly type: 'checkpoint-counted', readonly checkpoint: CheckpointId, readonly mark: Lsn, readonly bytes: number }
+  | {
+    readonly type: 'checkpoint-counted', readonly checkpoint: CheckpointId, readonly mark: Lsn,
+    readonly bytes: number
+  }
   | { readonly type: 'checkpoint-failed', readonly checkpoint: CheckpointId, readonly reason: string }
   | { readonly type: 'clock-jump', readonly ms: number }
   | { readonly type: 'failover-phase', readonly phase: string }
   | { readonly type: 'failover-done', readonly summary: FailoverSummary }
-  | { readonly type: 'diverged', readonly connection: ConnectionId, readonly alive: boolean, readonly reason: string }
+  | {
+    readonly type: 'diverged', readonly connection: ConnectionId, readonly alive: boolean,
+    readonly reason: string
+  }
   | { readonly type: 'stale-message', readonly host: HostName, readonly generation: Generation }
 
 export interface FailoverSummary {
@@ -75,7 +83,9 @@ export interface GatewayPort {
   flushSoon(): void
   /** From now on `open` and `attach` go to these endpoints; one per service. */
   openPath(endpoints: readonly string[]): void
-  open(connection: ConnectionId, service: number, events: StreamEvents, done: (result: OpenResult) => void): void
+  open(
+    connection: ConnectionId, service: number, events: StreamEvents, done: (result: OpenResult) => void
+  ): void
   attach(
     connection: ConnectionId, service: number, path: Uint8Array, received: OutputOffset, events: StreamEvents,
     done: (result: AttachResult) => void

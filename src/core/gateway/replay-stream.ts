@@ -26,9 +26,9 @@ export class ReplayStream implements StreamEvents {
   readonly #onProgress: () => void
   readonly #hash: Hash
   /**
-   * `unopened`: the guest had not taken it so far in the tail; its live connection, if there is one, dials again.
-   * `gone`: finished inside the checkpoint, reset, diverged, or ambiguous: nothing is sent or awaited any
-   * more.
+   * `unopened`: the guest had not taken it so far in the tail; its live connection, if there is one, dials
+   * again. `gone`: finished inside the checkpoint, reset, diverged, or ambiguous: nothing is sent or awaited
+   * any more.
    */
   state: 'unopened' | 'resolving' | 'joined' | 'gone' = 'unopened'
   side: StreamSide | undefined
@@ -77,12 +77,15 @@ export class ReplayStream implements StreamEvents {
   /** Sends an input record, or what of it the guest does not have yet. */
   send(record: InputRecord): void {
     const place = this.logged
-    const length = record.kind === RecordKind.data ? record.bytes.length : record.kind === RecordKind.end ? 1 : 0
+    let length = record.kind === RecordKind.end ? 1 : 0
+    if (record.kind === RecordKind.data) length = record.bytes.length
     this.logged = inputOffset(place + length)
     if (this.state !== 'joined') return
     if (record.kind === RecordKind.reset) return this.leave()
     if (this.logged <= this.sent) return
-    if (record.kind === RecordKind.data) this.side?.write(record.bytes.subarray(Math.max(0, this.sent - place)))
+    if (record.kind === RecordKind.data) {
+      this.side?.write(record.bytes.subarray(Math.max(0, this.sent - place)))
+    }
     else this.side?.end()
     this.sent = this.logged
   }
@@ -106,7 +109,8 @@ export class ReplayStream implements StreamEvents {
   }
 
   reached(place: OutputOffset): boolean {
-    return this.state === 'gone' || (this.state === 'joined' && this.comparison.regenerated >= this.target(place))
+    if (this.state === 'gone') return true
+    return this.state === 'joined' && this.comparison.regenerated >= this.target(place)
   }
 
   /** The tail, read ahead, says that the output had come to `place`. */

@@ -55,7 +55,9 @@ export class Replication {
   get backup(): Host | undefined { return this.#backup }
   /** A checkpoint counts in the present history. */
   get protected(): boolean { return this.#counted !== undefined }
-  get lastCounted(): { readonly checkpoint: CheckpointId, readonly mark: Lsn } | undefined { return this.#counted }
+  get lastCounted(): { readonly checkpoint: CheckpointId, readonly mark: Lsn } | undefined {
+    return this.#counted
+  }
 
   // ---- the backup comes and goes
 
@@ -72,7 +74,9 @@ export class Replication {
       this.#choose(host)
       return
     }
-    if (settings.hosts.length < 2) this.#context.setProtection({ state: 'unprotected', reason: 'it has no second host' })
+    if (settings.hosts.length < 2) {
+      this.#context.setProtection({ state: 'unprotected', reason: 'it has no second host' })
+    }
   }
 
   #choose(host: Host): void {
@@ -251,7 +255,8 @@ export class Replication {
     const given = this.#marks.get(checkpoint)
     if (given === undefined) return
     if (given !== mark) {
-      this.#context.refuse(host.name, `checkpoint ${checkpoint} counts with the mark ${mark}, which was never given`)
+      const what = `checkpoint ${checkpoint} counts with the mark ${mark}, which was never given`
+      this.#context.refuse(host.name, what)
       return
     }
     this.#counted = { checkpoint, mark }

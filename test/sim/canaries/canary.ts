@@ -10,8 +10,8 @@ import type { Process } from '../process.ts'
 import type { World } from '../world.ts'
 
 /**
- * A planted fault, which the checkers must catch. It goes in through the ports and around the cores: the code under
- * test has no switch for it.
+ * A planted fault, which the checkers must catch. It goes in through the ports and around the cores: the code
+ * under test has no switch for it.
  */
 export interface Canary {
   readonly name: string

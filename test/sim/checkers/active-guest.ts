@@ -10,7 +10,9 @@ export function checkOneActive(world: World, guest: Guest): void {
   }
 }
 
-/** Rule 7: a restored guest's network opens only where the gateway has made this host the active one, on disk. */
+/**
+ * Rule 7: a restored guest's network opens only where the gateway has made this host the active one, on disk.
+ */
 export function checkOpenOrdered(world: World, guest: Guest): void {
   if (guest.restoredFrom === undefined || world.gateway.durable?.active === guest.host.name) return
   world.fail(7, `a restored guest runs on ${guest.host.name}, which no gateway has promoted`)

@@ -16,8 +16,8 @@ interface Stream {
 }
 
 /**
- * Rule 1: an independent ledger of what the gateway had read from clients before it read each byte from the guest,
- * held against what the backup has stored. It knows nothing of lsns, epochs or barriers.
+ * Rule 1: an independent ledger of what the gateway had read from clients before it read each byte from the
+ * guest, held against what the backup has stored. It knows nothing of lsns, epochs or barriers.
  */
 export class CommitLedger {
   readonly #world: World

@@ -34,8 +34,8 @@ export function checkKept(world: World, guest: Guest, client: number, given: Byt
 }
 
 /**
- * Rules 3 and 4 at the end: the shared counters show each request once. Not after a loss that an operator accepted,
- * nor in a guest that is known to have diverged.
+ * Rules 3 and 4 at the end: the shared counters show each request once. Not after a loss that an operator
+ * accepted, nor in a guest that is known to have diverged.
  */
 export function checkCounters(world: World, guest: Guest): void {
   let raised = 0

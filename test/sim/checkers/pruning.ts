@@ -5,8 +5,8 @@ import type { Host } from '../host.ts'
 import type { World } from '../world.ts'
 
 /**
- * Rule 6, by a naive model: it looks into the image that the log was pruned to and asks whether the log still has
- * every byte that the guest in it has not received.
+ * Rule 6, by a naive model: it looks into the image that the log was pruned to and asks whether the log still
+ * has every byte that the guest in it has not received.
  */
 export function checkPruned(world: World, host: string, log: TailLog, checkpoint: number): void {
   const image = world.images.get(checkpoint)

@@ -1,4 +1,6 @@
-/** The rules of the design's "What must hold"; 9 is progress: after the faults are over, everything ends well. */
+/**
+ * The rules of the design's "What must hold"; 9 is progress: after the faults are over, everything ends well.
+ */
 export type Rule = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9
 
 export const ruleNames: Readonly<Record<Rule, string>> = {
