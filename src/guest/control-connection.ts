@@ -8,6 +8,10 @@ export const floorDelayMs = 10
 const controlBacklogMax = 16 * 1024 * 1024
 
 export interface ControlEvents {
+  /** The lease has run out: `bytes` come again if it is renewed. */
+  holdsBack(bytes: Buffer): boolean
+  /** Bytes are about to be written, so that a path whose lease has run out is shut first. */
+  sending(): void
   place(kind: PlaceKind, connection: number, place: number): void
   /** It broke; once. */
   closed(): void
@@ -21,12 +25,14 @@ export class ControlConnection {
   #floors: GuestStream[] = []
   #timer: NodeJS.Timeout | undefined
   #open = true
+  #sending: () => void
 
   constructor(socket: Socket, incarnation: bigint, first: Buffer, events: ControlEvents) {
     this.incarnation = incarnation
     this.#socket = socket
     const reader = new PlaceReader()
     const read = (bytes: Buffer): void => {
+      if (events.holdsBack(bytes)) return
       try {
         reader.feed(bytes, (kind, connection, place) => events.place(kind, connection, place))
       } catch {
@@ -41,6 +47,7 @@ export class ControlConnection {
       this.close()
       events.closed()
     })
+    this.#sending = () => { events.sending() }
     if (first.length > 0) read(first)
   }
 
@@ -76,6 +83,7 @@ export class ControlConnection {
   sendUrgent(): void {
     const bytes = this.#writer.take()
     if (bytes === undefined || !this.#open) return
+    this.#sending()
     this.#socket.write(bytes)
     if (this.#socket.writableLength > controlBacklogMax) this.#socket.destroy()
   }

@@ -95,7 +95,9 @@ export class GuestStream extends Peer {
   attach(socket: Socket, received: number, first: Buffer): void {
     this.socket?.destroy()
     this.acknowledge(received)
-    socket.on('data', (bytes: Buffer) => { if (this.socket === socket) this.#receive(bytes) })
+    socket.on('data', (bytes: Buffer) => {
+      if (this.socket === socket && !this.#owner.holdsBack(socket, bytes)) this.#receive(bytes)
+    })
     socket.on('end', () => { if (this.socket === socket) this.#receiveEnd() })
     socket.on('close', () => { if (this.socket === socket) this.#detached() })
     for (const piece of this.#output.from(Math.min(received, this.#output.end))) socket.write(piece)
@@ -187,7 +189,6 @@ export class GuestStream extends Peer {
   }
 
   #receive(bytes: Buffer): void {
-    if (this.#owner.fenced()) return
     if (this.#forgotten) {
       // As a kernel answers data for a connection that is closed.
       this.#owner.streamReset(this)

@@ -55,7 +55,7 @@ export class Guest implements StreamOwner {
   constructor(network: GuestNetwork) {
     this.network = network
     network.onSocket = (socket) => this.#accept(socket)
-    network.onShut = () => this.#shut()
+    network.onReopened = () => this.#reopened()
   }
 
   /** Begins to run: time passes, and what restored streams had received is executed. */
@@ -67,7 +67,9 @@ export class Guest implements StreamOwner {
 
   /** Puts everything that is ready on its way, so that it need not be done again after a restore. */
   settle(): void {
-    while (this.#touched.length > 0) this.#endTurn()
+    // Where the path is shut, what is sent here waits in its socket.
+    this.network.shutIfExpired()
+    while (this.#touched.length > 0) this.#flush()
     for (const control of this.#controls.values()) control.flush()
   }
 
@@ -101,8 +103,8 @@ export class Guest implements StreamOwner {
     for (const peer of [...this.#streams.all(), ...this.#plainClients]) peer.pump()
   }
 
-  fenced(): boolean {
-    return this.network.shutIfExpired()
+  holdsBack(socket: Socket, bytes: Buffer): boolean {
+    return this.network.holdsBack(socket, bytes)
   }
 
   stalled(sessionId: number): boolean {
@@ -142,7 +144,10 @@ export class Guest implements StreamOwner {
   }
 
   #endTurn(): void {
-    if (this.network.shutIfExpired()) return
+    if (!this.network.shutIfExpired()) this.#flush()
+  }
+
+  #flush(): void {
     const touched = this.#touched
     this.#touched = []
     for (const peer of touched) {
@@ -156,7 +161,7 @@ export class Guest implements StreamOwner {
   #accept(socket: Socket): void {
     let first: Buffer = nothing
     const read = (bytes: Buffer): void => {
-      if (this.network.shutIfExpired()) return
+      if (this.network.holdsBack(socket, bytes)) return
       first = first.length === 0 ? bytes : Buffer.concat([first, bytes])
       const greeting = first[0] === 0 ? this.#greeting(socket, first) : undefined
       if (first[0] === 0 && greeting === undefined && first.length < greetingBytesMax) return
@@ -203,6 +208,8 @@ export class Guest implements StreamOwner {
     if (this.#controls.delete(incarnation)) this.#dropAll(incarnation)
     socket.write(encodeAnswer({ kind: 'accepted' }))
     const control = new ControlConnection(socket, incarnation, rest, {
+      holdsBack: (bytes) => this.network.holdsBack(socket, bytes),
+      sending: () => { this.network.shutIfExpired() },
       place: (kind, connection, place) => this.#place(incarnation, kind, connection, place),
       closed: () => {
         this.#controls.delete(incarnation)
@@ -248,13 +255,10 @@ export class Guest implements StreamOwner {
     else if (kind === PlaceKind.clientReset) stream?.clientReset(place)
   }
 
-  /** The lease has run out. The guest's path is gone; so is, for the guest, everybody who came over it. */
-  #shut(): void {
-    for (const control of this.#controls.values()) control.close()
-    this.#controls.clear()
-    for (const stream of this.#streams.all()) stream.drop()
-    for (const peer of this.#touched) peer.waitsForFlush = false
-    this.#touched = []
+  /** What waited for the end of a turn goes on its way; who had stopped reading goes on so. */
+  #reopened(): void {
+    for (const peer of [...this.#streams.all(), ...this.#plainClients]) peer.keepReading()
+    if (this.#touched.length > 0) setImmediate(() => this.#endTurn())
   }
 }
 

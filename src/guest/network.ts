@@ -5,24 +5,30 @@ export const connectionsMax = 20_000
 const backlog = 1024
 
 /**
- * The guest's way to the world: its listeners and every accepted socket. It can be shut, and shuts by itself
- * when a lease has run out. Time is checked wherever bytes pass, because a timer is late in a process that
- * was stopped.
+ * The guest's way to the world: its listeners and every accepted socket. When a lease has run out it stands
+ * still like a path whose packets are dropped: nothing is read, written or accepted, and nobody is told; a
+ * later lease lets all of it flow on. Time is checked wherever bytes pass, because a timer is late in a
+ * process that was stopped.
  */
 export class GuestNetwork {
   readonly #host: string
   #ports: number[]
   #servers: Server[] = []
   #sockets = new Set<Socket>()
+  /** Taken by the kernel while the path was shut; nobody has heard of them yet. */
+  #waiting: Socket[] = []
+  #isShut = false
   /** By performance.now(); undefined while no lease is in force. */
   #leaseEnd: number | undefined
   #leaseTimer: NodeJS.Timeout | undefined
-  /** Opened by the agent; a lease that is renewed after it ran out opens again what was open. */
+  /** Opened by the agent, perhaps before the lease that lets it listen. */
   #wanted = false
   /** Accepts a socket; it reads from it and handles its end, errors are swallowed here. */
   onSocket: ((socket: Socket) => void) | undefined
-  /** The lease has run out; every socket is gone. */
+  /** The lease has run out: nothing passes. */
   onShut: (() => void) | undefined
+  /** A later lease is in force: every socket flows again. */
+  onReopened: (() => void) | undefined
 
   constructor(host: string, ports: readonly number[]) {
     this.#host = host
@@ -56,18 +62,27 @@ export class GuestNetwork {
 
   /** The network may be used for so many milliseconds from now on. */
   lease(remainingMs: number): void {
-    const reopen = this.leaseExpired && remainingMs > 0 && this.#wanted && this.#servers.length === 0
+    const listen = this.leaseExpired && remainingMs > 0 && this.#wanted && this.#servers.length === 0
     this.#leaseEnd = performance.now() + remainingMs
     this.#arm()
     // Should another process have taken the port meanwhile, the rejection ends the guest, which is the
     // agent's signal.
-    if (reopen) void this.#listen()
+    if (listen) void this.#listen()
+    if (remainingMs > 0) this.#reopen()
   }
 
   /** True if the lease has run out, in which case everything has been shut. To be asked before bytes pass. */
   shutIfExpired(): boolean {
     if (!this.leaseExpired) return false
     this.#shut()
+    return true
+  }
+
+  /** True if bytes that were just read may not be known yet: they come again when the path is open. */
+  holdsBack(socket: Socket, bytes: Buffer): boolean {
+    if (!this.shutIfExpired()) return false
+    socket.pause()
+    socket.unshift(bytes)
     return true
   }
 
@@ -80,17 +95,31 @@ export class GuestNetwork {
   }
 
   #shut(): void {
-    for (const server of this.#servers) server.close()
-    this.#servers = []
-    // A process cannot close a socket without a packet; an RST at least is sent once and not repeated.
-    for (const socket of this.#sockets) socket.resetAndDestroy()
-    this.#sockets.clear()
+    if (this.#isShut) return
+    this.#isShut = true
+    for (const socket of this.#sockets) {
+      socket.pause()
+      // What is written from now on waits in this process; a closed socket would tell the other side.
+      socket.cork()
+    }
     this.onShut?.()
+  }
+
+  #reopen(): void {
+    if (!this.#isShut) return
+    this.#isShut = false
+    for (const socket of this.#sockets) {
+      socket.uncork()
+      socket.resume()
+    }
+    for (const socket of this.#waiting.splice(0)) if (!socket.destroyed) this.#take(socket)
+    this.onReopened?.()
   }
 
   async #listen(): Promise<void> {
     for (const [index, port] of this.#ports.entries()) {
-      const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket))
+      const options = { allowHalfOpen: true, noDelay: true, pauseOnConnect: true }
+      const server = createServer(options, (socket) => this.#accept(socket))
       await new Promise<void>((resolve, reject) => {
         server.once('error', reject)
         server.listen({ host: this.#host, port, backlog }, () => {
@@ -112,12 +141,19 @@ export class GuestNetwork {
 
   #accept(socket: Socket): void {
     socket.on('error', () => undefined)
-    if (this.shutIfExpired() || this.#sockets.size >= connectionsMax || this.onSocket === undefined) {
+    if (this.#sockets.size + this.#waiting.length >= connectionsMax || this.onSocket === undefined) {
       socket.resetAndDestroy()
-      return
+    } else if (this.shutIfExpired()) {
+      this.#waiting.push(socket)
+    } else {
+      this.#take(socket)
     }
+  }
+
+  #take(socket: Socket): void {
     this.#sockets.add(socket)
     socket.on('close', () => this.#sockets.delete(socket))
-    this.onSocket(socket)
+    this.onSocket?.(socket)
+    socket.resume()
   }
 }

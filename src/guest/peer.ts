@@ -18,8 +18,8 @@ export interface Surroundings {
   readonly app: Application
   /** `peer` has something to send, or has come to its end: it is flushed at the end of the turn. */
   flushLater(peer: Peer): void
-  /** The guest's lease has run out: nothing may be read any more, and everything has been shut. */
-  fenced(): boolean
+  /** The guest's lease has run out: `bytes` are not known yet, and come again if it is renewed. */
+  holdsBack(socket: Socket, bytes: Buffer): boolean
   /** A fault for tests: the commands of this client are not executed. */
   stalled(sessionId: number): boolean
 }
@@ -102,6 +102,11 @@ export abstract class Peer implements SessionOwner {
     return !session.ending && session.blocked === undefined
       && this.outstanding + session.out.length <= unacknowledgedBytesMax
       && !this.around.stalled(session.id)
+  }
+
+  /** The network reads every socket again after it was shut: only those that are wanted go on. */
+  keepReading(): void {
+    if (!this.#reading) this.socket?.pause()
   }
 
   #read(wanted: boolean): void {

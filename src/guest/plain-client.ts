@@ -21,7 +21,9 @@ export class PlainClient extends Peer {
   /** `first` is what had been read before it was known whose the connection is. */
   start(socket: Socket, first: Buffer): void {
     this.around.app.enter(this.session)
-    socket.on('data', (bytes: Buffer) => { if (!this.around.fenced()) this.feed(bytes) })
+    socket.on('data', (bytes: Buffer) => {
+      if (!this.around.holdsBack(socket, bytes)) this.feed(bytes)
+    })
     socket.on('end', () => this.feedEnd())
     socket.on('drain', () => this.pump())
     socket.on('close', () => this.#gone())

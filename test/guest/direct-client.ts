@@ -77,13 +77,3 @@ export async function untilRefused(endpoint: string): Promise<void> {
     }
   }
 }
-
-/** Resolves when somebody answers there. */
-export async function untilAnswered(endpoint: string): Promise<DirectClient> {
-  for (;;) {
-    const client = await DirectClient.open(endpoint).catch(() => undefined)
-    if (client !== undefined && await client.ask('PING').catch(() => '') === 'PONG') return client
-    client?.close()
-    await new Promise((resolve) => setImmediate(resolve))
-  }
-}
