@@ -12,7 +12,6 @@ export const errorCodes = {
   E_DISK: 'the disk refused an operation',
   E_IMAGE: 'a checkpoint is not whole',
   E_ENGINE: 'the checkpoint engine failed',
-  E_GUEST: 'the guest does not answer as it must',
   E_ATTACH: 'the guest-facing connection could not be joined',
   E_STATE: 'the state file cannot be read or written',
   E_LISTEN: 'an address could not be listened on',
@@ -32,7 +31,8 @@ export class TailgateError extends Error {
    * @param message one sentence that says what happened and, where there is a remedy, what to do
    */
   constructor(
-    code: ErrorCode, message: string, options: { cause?: unknown, context?: Readonly<Record<string, unknown>> } = {}
+    code: ErrorCode, message: string,
+    options: { cause?: unknown, context?: Readonly<Record<string, unknown>> } = {}
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'TailgateError'

@@ -1,6 +1,7 @@
 /**
  * A broken invariant: a fault of the program itself, never of the network, the disk or the user.
- * It must end the process (fail-stop): an HA gateway that goes on with wrong books does more harm than one that stops.
+ * It must end the process (fail-stop): an HA gateway that goes on with wrong books does more harm than one
+ * that stops.
  */
 export class InvariantError extends Error {
   readonly context: Readonly<Record<string, unknown>>

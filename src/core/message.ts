@@ -51,7 +51,10 @@ export type GatewayMessage =
   /** To a backup: the history of the envelope begins; whatever log it holds is of no use any more. */
   | { readonly type: 'begin', readonly firstLsn: Lsn }
   /** To a backup: `lastLsn - firstLsn + 1` records, one after another in `records`. */
-  | { readonly type: 'epoch', readonly firstLsn: Lsn, readonly lastLsn: Lsn, readonly records: readonly Uint8Array[] }
+  | {
+    readonly type: 'epoch', readonly firstLsn: Lsn, readonly lastLsn: Lsn,
+    readonly records: readonly Uint8Array[]
+  }
   /** To a primary whose guest stands still: the guest may run on, and the checkpoint carries this mark. */
   | { readonly type: 'mark', readonly checkpoint: CheckpointId, readonly lsn: Lsn }
   /**
@@ -90,7 +93,10 @@ export type AgentMessage =
    * Answer to `assign`, and at each change: whether the guest runs here and where its services listen,
    * `host:port` each.
    */
-  | { readonly type: 'guest', readonly condition: GuestCondition, readonly endpoints: readonly string[], readonly reason: string }
+  | {
+    readonly type: 'guest', readonly condition: GuestCondition, readonly endpoints: readonly string[],
+    readonly reason: string
+  }
   /** Answer to `assign` by a backup: the history (in the envelope) and the last lsn that it holds. */
   | { readonly type: 'position', readonly lastLsn: Lsn }
   /** Every record up to `lsn` is held, as durable as was asked. */
@@ -129,7 +135,10 @@ export type CheckpointMessage =
   | { readonly type: 'checkpoint-begin', readonly checkpoint: CheckpointId, readonly mark: Lsn }
   | { readonly type: 'checkpoint-data', readonly checkpoint: CheckpointId, readonly bytes: Uint8Array }
   /** `bytes` and `crc` (CRC-32) over all data. Only now can it count. */
-  | { readonly type: 'checkpoint-end', readonly checkpoint: CheckpointId, readonly bytes: number, readonly crc: number }
+  | {
+    readonly type: 'checkpoint-end', readonly checkpoint: CheckpointId, readonly bytes: number,
+    readonly crc: number
+  }
   | { readonly type: 'checkpoint-abort', readonly checkpoint: CheckpointId, readonly reason: string }
   | { readonly type: 'checkpoint-stored', readonly checkpoint: CheckpointId }
   | { readonly type: 'checkpoint-refused', readonly checkpoint: CheckpointId, readonly reason: string }

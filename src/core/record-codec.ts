@@ -181,7 +181,8 @@ export class RecordCursor {
         input: inputOffset(this.input), output: outputOffset(this.output), hash: outputHash(this.hash),
         client: this.#client(), path: this.payload()
       }
-      case RecordKind.open: return { kind: this.kind, connection, service: this.service, client: this.#client() }
+      case RecordKind.open:
+        return { kind: this.kind, connection, service: this.service, client: this.#client() }
       case RecordKind.connected: return { kind: this.kind, connection, path: this.payload() }
       case RecordKind.data: return { kind: this.kind, connection, bytes: this.payload() }
       case RecordKind.end: case RecordKind.reset: return { kind: this.kind, connection }

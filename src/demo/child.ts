@@ -8,7 +8,7 @@ import { TailgateError } from '../base/errors.ts'
 export type LogLine = Readonly<Record<string, unknown>> & { readonly event: string }
 
 /** Lines kept of what a process said, to be shown if it fails. */
-const rememberedLines = 40
+const rememberedLines = 8
 
 /** A `tailgate` process of its own, in a process group of its own. */
 export class Child {
@@ -16,22 +16,26 @@ export class Child {
   readonly #process: ChildProcess
   readonly #onLine: (line: LogLine) => void
   readonly #recent: string[] = []
-  #ended = false
+  /** How it ended; undefined while it runs. */
+  #ended: string | undefined
   readonly exited: Promise<void>
 
   constructor(name: string, args: readonly string[], onLine: (line: LogLine) => void) {
     this.name = name
     this.#onLine = onLine
     const cli = fileURLToPath(new URL('../cli/main.js', import.meta.url))
-    this.#process = spawn(process.execPath, [cli, ...args], { detached: true, stdio: ['ignore', 'ignore', 'pipe'] })
-    this.exited = once(this.#process, 'exit').then(() => { this.#ended = true })
+    const stdio = ['ignore', 'ignore', 'pipe'] as const
+    this.#process = spawn(process.execPath, [cli, ...args], { detached: true, stdio: [...stdio] })
+    this.exited = once(this.#process, 'exit').then(([status, signal]) => {
+      this.#ended = `ended with ${signal === null ? `status ${String(status)}` : String(signal)}`
+    })
     if (this.#process.stderr !== null) {
       createInterface({ input: this.#process.stderr }).on('line', text => this.#line(text))
     }
   }
 
   get pid(): number { return this.#process.pid ?? 0 }
-  get running(): boolean { return !this.#ended }
+  get running(): boolean { return this.#ended === undefined }
   /** The last lines it said. */
   get recent(): readonly string[] { return this.#recent }
 
@@ -42,7 +46,7 @@ export class Child {
 
   /** Asks it to end; resolves when it has. */
   async stop(): Promise<void> {
-    if (!this.#ended) this.#process.kill('SIGTERM')
+    if (this.running) this.#process.kill('SIGTERM')
     const limit = setTimeout(() => this.#signalGroup('SIGKILL'), 5000)
     await this.exited
     clearTimeout(limit)
@@ -51,8 +55,8 @@ export class Child {
 
   /** Throws if it has ended by itself, with what it said last. */
   check(): void {
-    if (this.#ended) {
-      throw new TailgateError('E_ENGINE', `${this.name} ended by itself:\n${this.#recent.join('\n')}`)
+    if (this.#ended !== undefined) {
+      throw new TailgateError('E_ENGINE', `${this.name} ${this.#ended} by itself:\n${this.#recent.join('\n')}`)
     }
   }
 
@@ -65,10 +69,11 @@ export class Child {
   }
 
   #line(text: string): void {
-    this.#recent.push(text)
-    if (this.#recent.length > rememberedLines) this.#recent.shift()
     const line = parseLine(text)
     if (line !== undefined) this.#onLine(line)
+    if (line?.event === 'connection.end') return
+    this.#recent.push(text.slice(0, 1000))
+    if (this.#recent.length > rememberedLines) this.#recent.shift()
   }
 }
 

@@ -4,9 +4,14 @@ import type { LogLine } from './child.ts'
 /** How long the demo waits for anything. Milliseconds. */
 const patienceMs = 30_000
 
+interface Waiter {
+  readonly matches: (from: string, line: LogLine) => boolean
+  readonly done: (line: LogLine) => void
+}
+
 /** Lets the demo wait for what processes log, instead of guessing how long things take. */
 export class Events {
-  readonly #waiting = new Set<{ matches: (from: string, line: LogLine) => boolean, done: (line: LogLine) => void }>()
+  readonly #waiting = new Set<Waiter>()
 
   take(from: string, line: LogLine): void {
     for (const waiter of this.#waiting) {

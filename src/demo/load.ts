@@ -28,12 +28,16 @@ export interface LoadOptions {
 }
 
 const pipelineDepth = 8
-/** A pause between the requests of a connection, so that the load leaves room on a small machine. Milliseconds. */
+/**
+ * A pause between the requests of a connection, so that the load leaves room on a small machine.
+ * Milliseconds.
+ */
 const thinkMs = 4
 
 /**
- * Clients that check every answer. Each has keys of its own: a counter that must go up by exactly one with each
- * request, and a value that must be what was set. So a request that got lost shows, and one that was repeated.
+ * Clients that check every answer. Each has keys of its own: a counter that must go up by exactly one with
+ * each request, and a value that must be what was set. So a request that got lost shows, and one that was
+ * repeated.
  */
 export class Load {
   readonly figures: LoadFigures = {
@@ -102,7 +106,8 @@ export class Load {
     try {
       client = await this.#connect()
       for (let round = 0; !this.#stopping; round++) {
-        await Promise.all(Array.from({ length: depth }, (_, n) => this.#round(client, name, round * depth + n)))
+        const first = round * depth
+        await Promise.all(Array.from({ length: depth }, (_, n) => this.#round(client, name, first + n)))
         await think()
       }
       await client.close()

@@ -11,7 +11,7 @@ import { Events } from './events.ts'
 import { Load } from './load.ts'
 import { faults, summarize, summaryTable, type DemoSummary } from './summary.ts'
 
-const usage = `npm start [-- OPTIONS]: kills the primary under load, and shows that no client notices more than a pause
+const usage = `npm start [-- OPTIONS]: kills the primary under load; no client notices more than a pause
 
   --json   print the closing table as one line of JSON, and nothing else
   --keep   stay up, for redis-cli and for killing the primary by hand
@@ -136,7 +136,8 @@ An agent that was killed comes back after two seconds and becomes the backup. Ct
       await pause(2000)
       if (this.#cluster === undefined) return
       cluster.startAgent(letter)
-      this.#watch.line('info', `host-${letter} is back: kill -9 -- -${cluster.child(`host-${letter}`)?.pid ?? 0}`)
+      const pid = cluster.child(`host-${letter}`)?.pid ?? 0
+      this.#watch.line('info', `host-${letter} is back: kill -9 -- -${pid}`)
     }
   }
 
@@ -152,14 +153,18 @@ An agent that was killed comes back after two seconds and becomes the backup. Ct
       case 'guest.unprotected': return this.#watch.line('warn', `unprotected: ${text('reason')}`)
       case 'guest.lost': return this.#watch.line('bad', `lost: ${text('reason')}`)
       case 'failover.began':
-        return this.#watch.line('warn', `failover to ${text('to')}, generation ${text('generation')}: ${text('reason')}`)
+        return this.#watch.line('warn',
+          `failover to ${text('to')}, generation ${text('generation')}: ${text('reason')}`)
       case 'failover.phase': return this.#watch.took('info', `  ${text('phase')}`, Number(line.ms))
       case 'guest.restored':
-        return this.#watch.took('info', `${from}: checkpoint ${text('checkpoint')} is restored`, Number(line.ms))
-      case 'connection.diverged': return this.#watch.line('bad', `connection ${text('connection')}: ${text('reason')}`)
+        return this.#watch.took('info',
+          `${from}: checkpoint ${text('checkpoint')} is restored`, Number(line.ms))
+      case 'connection.diverged':
+        return this.#watch.line('bad', `connection ${text('connection')}: ${text('reason')}`)
       case 'failover.done':
-        return this.#watch.took('good', `clients are served by ${text('to')}: ${text('kept')} connections kept, `
-          + `${text('reset')} reset, ${bytesText(Number(line.replayedBytes))} replayed`, Number(line.totalMs))
+        return this.#watch.took('good',
+          `clients are served by ${text('to')}: ${text('kept')} connections kept, ${text('reset')} reset, `
+          + ` ${bytesText(Number(line.replayedBytes))} replayed`, Number(line.totalMs))
       case 'process.failed': return this.#watch.line('bad', `${from} failed: ${text('error')}`)
       default:
     }

@@ -1,8 +1,8 @@
 import { createServer, type AddressInfo } from 'node:net'
 
 /**
- * Loopback ports that are free now. They are all held while they are chosen, so that they differ; another program
- * may still take one before it is used, which then is a clear E_LISTEN.
+ * Loopback ports that are free now. They are all held while they are chosen, so that they differ; another
+ * program may still take one before it is used, which then is a clear E_LISTEN.
  */
 export async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer())

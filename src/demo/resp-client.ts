@@ -46,7 +46,8 @@ export class RespClient {
 
   send(...words: readonly string[]): Promise<Reply> {
     if (this.#error !== undefined) return Promise.reject(this.#error)
-    this.#socket.write(`*${words.length}\r\n${words.map(word => `$${word.length}\r\n${word}\r\n`).join('')}`, 'latin1')
+    const said = words.map(word => `$${word.length}\r\n${word}\r\n`).join('')
+    this.#socket.write(`*${words.length}\r\n${said}`, 'latin1')
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject, sentAt: performance.now() })
     })
@@ -92,7 +93,7 @@ function takeReply(text: string): { readonly reply: Reply, readonly length: numb
   if (end < 0) return undefined
   const line = text.slice(1, end)
   const length = end + 2
-  switch (text[0]) {
+  switch (text.charAt(0)) {
     case ':': return { reply: Number(line), length }
     case '+': return { reply: line, length }
     case '-': return { reply: new Error(line), length }

@@ -25,7 +25,7 @@ export function summarize(figures: LoadFigures, failover: Readonly<Record<string
     requestsSent: figures.sent,
     requestsAnswered: figures.answered,
     answeredWrongly: figures.wrong,
-    lost: figures.lost + (figures.sent - figures.answered - figures.lost > 0 ? figures.sent - figures.answered : 0),
+    lost: Math.max(figures.lost, figures.sent - figures.answered),
     repeated: figures.repeated,
     connections: figures.connections,
     connectionsReset: figures.reset,
@@ -59,7 +59,8 @@ export function summaryTable(summary: DemoSummary): string[] {
     ['connections', count(summary.connections)],
     ['connections reset', count(summary.connectionsReset)],
     ['longest pause a client saw', durationText(summary.longestPauseMs)],
-    ['tail replayed', `${bytesText(summary.tailReplayedBytes)}, ${count(summary.tailReplayedRecords)} records`],
+    ['tail replayed',
+      `${bytesText(summary.tailReplayedBytes)}, ${count(summary.tailReplayedRecords)} records`],
     ['failover, after detection', durationText(summary.failoverMs)],
     ...phases
   ], { align: ['left', 'right'], indent: '  ' })

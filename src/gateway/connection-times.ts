@@ -16,7 +16,8 @@ export class ConnectionClock {
 
   opened(connection: Connection, now: number, generation: number): void {
     this.#times.set(connection, {
-      acceptedAt: now, firstGeneration: generation, connectedAt: undefined, firstByteAt: undefined, replayed: false
+      acceptedAt: now, firstGeneration: generation, connectedAt: undefined, firstByteAt: undefined,
+      replayed: false
     })
   }
 

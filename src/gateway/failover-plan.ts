@@ -2,7 +2,8 @@ import type { Connection } from '../core/gateway/connection.ts'
 import type { GuestGateway } from '../core/gateway/guest-gateway.ts'
 import type { GuestConfig } from '../config/types.ts'
 import {
-  planConnectionsMax, statusFormat, type FailoverPlan, type PlanBlocker, type PlanConnection, type PlanConnections
+  planConnectionsMax, statusFormat, type FailoverPlan, type PlanBlocker, type PlanConnection,
+  type PlanConnections
 } from '../observe/status.ts'
 import type { GuestObserver } from './guest-observer.ts'
 import { monotonicNow, type GuestRunner } from './guest-runner.ts'
@@ -25,7 +26,8 @@ export function failoverPlan(runner: GuestRunner, observer: GuestObserver): Fail
     format: statusFormat, guest: config.name, state: core.protection.state, generation: core.generation,
     from: core.active?.name ?? null, to: backup?.name ?? null,
     checkpoint: checkpointStatus(observer, monotonicNow()), tail: tailStatus(core),
-    attach: list(known, isProtected), anew: list(anew, isProtected), reset: list([...known, ...anew], !isProtected),
+    attach: list(known, isProtected), anew: list(anew, isProtected),
+    reset: list([...known, ...anew], !isProtected),
     estimateMs: observer.lastFailover?.status.totalMs ?? null,
     blockers: blockers(core, config)
   }
@@ -53,20 +55,22 @@ function blockers(core: GuestGateway, config: GuestConfig): PlanBlocker[] {
   if (others.length === 0) found.push({ kind: 'hard', text: 'The guest has no second host.', waitMs: null })
   else if (!others.some(host => host.linked)) {
     found.push({
-      kind: 'hard', waitMs: null, text: `No other host is linked: start the agent on ${others[0]?.name ?? ''}.`
+      kind: 'hard', waitMs: null,
+      text: `No other host is linked: start the agent on ${others[0]?.name ?? ''}.`
     })
   } else if (!core.replication.protected) {
     found.push({
       kind: 'loss', waitMs: null,
-      text: `The guest is ${protection.state}: what came after the newest whole checkpoint would be lost, and every `
-        + 'connection reset. Use --accept-loss if that is what you want.'
+      text: `The guest is ${protection.state}: what came after the newest whole checkpoint would be lost, `
+        + 'and every connection reset. Use --accept-loss if that is what you want.'
     })
   }
   const fenced = config.hosts.find(({ name }) => name === active?.name)?.fence.length !== 0
   const leaseMs = active === undefined ? 0 : active.leaseUntil - monotonicNow()
   if (!fenced && config.leaseMs > 0 && leaseMs > 0) {
     const waitMs = Math.ceil(leaseMs)
-    found.push({ kind: 'wait', waitMs, text: `The lease of ${active?.name ?? ''} must run out first: ${waitMs} ms.` })
+    const text = `The lease of ${active?.name ?? ''} must run out first: ${waitMs} ms.`
+    found.push({ kind: 'wait', waitMs, text })
   }
   return found
 }

@@ -1,5 +1,7 @@
 import type { FailoverSummary } from '../core/gateway/port.ts'
-import { failoverPhases, type FailoverPhase, type FailoverStatus, type FailoverTrigger } from '../observe/status.ts'
+import {
+  failoverPhases, type FailoverPhase, type FailoverStatus, type FailoverTrigger
+} from '../observe/status.ts'
 
 /** Times the phases of one failover, from the reports of the core. */
 export class FailoverRecord {
@@ -58,7 +60,8 @@ export class FailoverRecord {
       trigger: this.trigger, reason: this.reason, from: this.from, to: this.to, generation: this.generation,
       agoMs: 0, acceptedLoss: this.acceptedLoss,
       phasesMs: {
-        detect: ms('detect'), fence: ms('fence'), drain: ms('drain'), commit: ms('commit'), persist: ms('persist'),
+        detect: ms('detect'), fence: ms('fence'), drain: ms('drain'), commit: ms('commit'),
+        persist: ms('persist'),
         restore: ms('restore'), 'open-network': ms('open-network'), attach: ms('attach'), replay: ms('replay')
       },
       totalMs: Math.round((now - this.#began) * 10) / 10,

@@ -7,8 +7,8 @@ export interface FenceOutcome {
 }
 
 /**
- * Runs a fence command: exit status 0 means that the host can do no more. The command finds TAILGATE_GUEST and
- * TAILGATE_HOST in its environment. One that takes longer than `timeoutMs` is killed and has failed.
+ * Runs a fence command: exit status 0 means that the host can do no more. The command finds TAILGATE_GUEST
+ * and TAILGATE_HOST in its environment. One that takes longer than `timeoutMs` is killed and has failed.
  */
 export function runFence(
   command: readonly string[], about: { readonly guest: string, readonly host: string }, timeoutMs: number

@@ -12,8 +12,8 @@ export type StateRead =
   | { readonly found: false, readonly path: string, readonly damaged: string | undefined }
 
 /**
- * Where the gateway keeps each guest's generation and active host: one small file per guest, replaced as a whole, so
- * that after a crash at any moment either the old or the new one is there.
+ * Where the gateway keeps each guest's generation and active host: one small file per guest, replaced as a
+ * whole, so that after a crash at any moment either the old or the new one is there.
  */
 export class GatewayStateFile {
   readonly #directory: string

@@ -5,6 +5,7 @@ import type { Protection as CoreProtection } from '../core/gateway/protection.ts
 import type { AgentMessage, GatewayMessage } from '../core/message.ts'
 import type { GuestConfig } from '../config/types.ts'
 import { codeOf, logConnectionEnd } from '../observe/connection-log.ts'
+import type { LogEventFields } from '../observe/log-events.ts'
 import { logProtection, type Logger } from '../observe/logger.ts'
 import type { GatewayMetrics } from '../observe/metrics.ts'
 import type { CheckpointStatus, FailoverStatus } from '../observe/status.ts'
@@ -109,13 +110,15 @@ export class GuestObserver {
   #protectionChanged(protection: CoreProtection, now: number): void {
     const before = this.#protection
     this.#protection = protection
-    if (protection.state === 'failing-over' && this.#failover === undefined) this.#failoverBegan(protection.reason, now)
+    if (protection.state === 'failing-over' && this.#failover === undefined) {
+      this.#failoverBegan(protection.reason, now)
+    }
     if (protection.state === 'lost') this.#failoverFailed(protection.reason)
     const sameState = before.state === protection.state
     if (sameState && (protection.state === 'protected' || protection.state === 'failing-over')) return
     const told = protectionStatus(protection, this.#guest)
-    const previous = sameState && 'reason' in before && 'reason' in protection && before.reason === protection.reason
-    if (previous) return
+    const toldBefore = 'reason' in before && 'reason' in protection && before.reason === protection.reason
+    if (sameState && toldBefore) return
     logProtection(this.#logger, told, {
       name: this.#guest.name, generation: this.#generation(), from: before.state
     })
@@ -129,7 +132,8 @@ export class GuestObserver {
     const guest = this.#guest.name
     this.#metrics.histories.with({ guest }).value++
     this.#logger.event('history.began', {
-      guest, generation: this.#generation(), history, firstLsn: (this.#runner?.core.writer.committed ?? 0) + 1,
+      guest, generation: this.#generation(), history,
+      firstLsn: (this.#runner?.core.writer.committed ?? 0) + 1,
       reason: 'a backup is linked that does not hold the present log'
     })
   }
@@ -172,13 +176,12 @@ export class GuestObserver {
     const heard = from?.heard
     const trigger = reason.startsWith('an operator') ? 'operator' as const : 'automatic' as const
     const about = {
-      trigger, reason, from: from?.name ?? '', to: failover.to.name, generation: core.generation + 1,
-      acceptedLoss: failover.acceptLoss
+      trigger, reason, from: from?.name ?? '', to: failover.to.name, generation: core.generation + 1
     }
-    this.#failover = new FailoverRecord(about, now, heard === undefined ? 0 : now - heard)
+    this.#failover = new FailoverRecord({ ...about, acceptedLoss: failover.acceptLoss }, now,
+      heard === undefined ? 0 : now - heard)
     this.#clock.failingOver()
-    const { acceptedLoss: _acceptedLoss, ...logged } = about
-    this.#logger.event('failover.began', { guest: this.#guest.name, ...logged })
+    this.#logger.event('failover.began', { guest: this.#guest.name, ...about })
     this.#failover.enter(failover.phase, now)
   }
 
@@ -203,10 +206,7 @@ export class GuestObserver {
     this.lastFailover = { status, at: now }
     this.unverifiedBytes += summary.unverifiedBytes
     this.#count(status, 'done')
-    const { phasesMs: _phases, agoMs: _ago, connectionsKept, connectionsReset, acceptedLoss, ...rest } = status
-    this.#logger.event('failover.done', {
-      guest: this.#guest.name, ...rest, kept: connectionsKept, reset: connectionsReset, acceptedLoss
-    })
+    this.#logger.event('failover.done', loggedOf(this.#guest.name, status))
     for (const waiter of this.#waiters.splice(0)) waiter.resolve(status)
   }
 
@@ -235,7 +235,8 @@ export class GuestObserver {
     this.#metrics.divergences.with({ guest }).value++
     const connection = this.#runner?.core.dataPath.connections.get(report.connection)
     this.#logger.event('connection.diverged', {
-      guest, service: this.#guest.services[connection?.service ?? 0]?.name ?? '', connection: report.connection,
+      guest, service: this.#guest.services[connection?.service ?? 0]?.name ?? '',
+      connection: report.connection,
       client: connection?.clientAddress ?? '', generation: this.#generation(),
       offset: connection?.released ?? 0, reason: report.reason
     })
@@ -267,8 +268,9 @@ export class GuestObserver {
       totals.outputBytes += Math.max(0, outputBytes)
     }
     const end = codeOf(ending, {
-      connected: connection.connected, replaying: this.#failover !== undefined, held: connection.heldItems > 0,
-      closing: connection.inputEnded || connection.outputEnd !== 'open', clientFirst: connection.clientEndedFirst
+      connected: connection.connected, replaying: this.#failover !== undefined,
+      held: connection.heldItems > 0, closing: connection.inputEnded || connection.outputEnd !== 'open',
+      clientFirst: connection.clientEndedFirst
     })
     const guest = this.#guest.name
     const service = this.#serviceOf(connection)
@@ -280,5 +282,14 @@ export class GuestObserver {
       firstGeneration: times?.firstGeneration ?? 0, lastGeneration: this.#generation(),
       replayed: times?.replayed ?? false
     })
+  }
+}
+
+/** What the log tells of a failover; the phases had lines of their own. */
+function loggedOf(guest: string, status: FailoverStatus): LogEventFields<'failover.done'> {
+  const { trigger, reason, from, to, generation, totalMs, checkpoint, replayedBytes, replayedRecords } = status
+  return {
+    guest, trigger, reason, from, to, generation, totalMs, checkpoint, replayedBytes, replayedRecords,
+    kept: status.connectionsKept, reset: status.connectionsReset, acceptedLoss: status.acceptedLoss
   }
 }

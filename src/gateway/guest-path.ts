@@ -60,8 +60,8 @@ export class GuestPath {
   }
 
   /**
-   * Reads what the kernel already holds of the old guest's output (design, failover step 2), until a whole turn of
-   * the event loop has brought nothing more.
+   * Reads what the kernel already holds of the old guest's output (design, failover step 2), until a whole
+   * turn of the event loop has brought nothing more.
    */
   drain(connections: ReadonlyMap<ConnectionId, Connection>, done: () => void): void {
     for (const connection of connections.values()) connection.guest?.resume()

@@ -105,7 +105,10 @@ export class GuestRunner {
     }
   }
 
-  /** Once per turn of the event loop, after all of its sockets have been read: what they brought leaves together. */
+  /**
+   * Once per turn of the event loop, after all of its sockets have been read: what they brought leaves
+   * together.
+   */
   #flushSoon(): void {
     if (this.#flushing) return
     this.#flushing = true
@@ -125,7 +128,8 @@ export class GuestRunner {
     const since = monotonicNow()
     runFence(command, { guest: guest.name, host }, config.timeouts.fenceMs).then(({ fenced, reason }) => {
       const about = { guest: guest.name, host }
-      if (fenced) logger.event('fence.done', { ...about, how: 'command', ms: Math.round(monotonicNow() - since) })
+      const ms = Math.round(monotonicNow() - since)
+      if (fenced) logger.event('fence.done', { ...about, how: 'command', ms })
       else logger.event('fence.failed', { ...about, reason })
       done(fenced)
     }, this.#options.fail)

@@ -3,7 +3,8 @@ import type { GuestGateway } from '../core/gateway/guest-gateway.ts'
 import type { Host } from '../core/gateway/hosts.ts'
 import { noHistory } from '../core/ids.ts'
 import type {
-  CheckpointStatus, ConnectionCounts, ConnectionState, DivergenceStatus, GuestStatus, HostStatus, PositionStatus,
+  CheckpointStatus, ConnectionCounts, ConnectionState, DivergenceStatus, GuestStatus, HostStatus,
+  PositionStatus,
   ServiceStatus, TailStatus
 } from '../observe/status.ts'
 import type { GuestObserver } from './guest-observer.ts'
@@ -30,7 +31,8 @@ export function guestStatus(
     durability: config.durability,
     positions: positions(core, observer),
     lag: {
-      lsn: writer.lastLsn - writer.committed, bytes: writer.unacknowledgedBytes, ms: observer.commits.oldestMs(now)
+      lsn: writer.lastLsn - writer.committed, bytes: writer.unacknowledgedBytes,
+      ms: observer.commits.oldestMs(now)
     },
     heldBytes: dataPath.heldBytes,
     heldBytesMax: core.settings.heldBytes,
@@ -71,7 +73,9 @@ export function connectionState(connection: Connection, failingOver: boolean): C
 function connectionCounts(core: GuestGateway): ConnectionCounts {
   const counts = { connecting: 0, open: 0, closing: 0, replaying: 0 }
   const failingOver = core.failover !== undefined
-  for (const connection of core.dataPath.connections.values()) counts[connectionState(connection, failingOver)]++
+  for (const connection of core.dataPath.connections.values()) {
+    counts[connectionState(connection, failingOver)]++
+  }
   return counts
 }
 
@@ -101,7 +105,8 @@ function positions(core: GuestGateway, observer: GuestObserver): PositionStatus 
 
 export function checkpointStatus(observer: GuestObserver, now: number): CheckpointStatus | null {
   const { checkpoint } = observer
-  return checkpoint === undefined ? null : { ...checkpoint.status, ageMs: Math.round(now - checkpoint.markAt) }
+  if (checkpoint === undefined) return null
+  return { ...checkpoint.status, ageMs: Math.round(now - checkpoint.markAt) }
 }
 
 /** As the backup last told it. */

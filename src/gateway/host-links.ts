@@ -1,4 +1,4 @@
-import { TailgateError, messageOf } from '../base/errors.ts'
+import { messageOf, type TailgateError } from '../base/errors.ts'
 import { hostName, type HostName } from '../core/ids.ts'
 import type { AgentMessage, Envelope, Message } from '../core/message.ts'
 import type { GatewayConfig, GuestHostConfig } from '../config/types.ts'
@@ -47,7 +47,9 @@ export class HostLinks {
     return links
   }
 
-  #linkTo(host: GuestHostConfig, options: ConstructorParameters<typeof ReconnectingLink>[0]): ReconnectingLink {
+  #linkTo(
+    host: GuestHostConfig, options: ConstructorParameters<typeof ReconnectingLink>[0]
+  ): ReconnectingLink {
     const { name } = host
     return new ReconnectingLink(options, {
       up: () => {

@@ -1,4 +1,3 @@
-import { performance } from 'node:perf_hooks'
 import { EmbeddedAttach, newIncarnation } from '../attach/embedded.ts'
 import { TcpAttach } from '../attach/tcp.ts'
 import type { Attach } from '../attach/attach.ts'
@@ -16,7 +15,7 @@ import { version } from '../base/version.ts'
 import { failoverPlan } from './failover-plan.ts'
 import { GatewayStateFile } from './gateway-state.ts'
 import { GuestObserver } from './guest-observer.ts'
-import { GuestRunner } from './guest-runner.ts'
+import { GuestRunner, monotonicNow } from './guest-runner.ts'
 import { guestStatus, serviceBytes } from './guest-status.ts'
 import { HostLinks } from './host-links.ts'
 import { ServiceListeners } from './service-listeners.ts'
@@ -30,13 +29,16 @@ interface Guest {
 /** A gateway that runs. */
 export interface RunningGateway {
   /**
-   * Ends it: takes no more clients, lets the connections finish for as long as the configuration says, then resets
-   * what is left. A second call does not wait.
+   * Ends it: takes no more clients, lets the connections finish for as long as the configuration says, then
+   * resets what is left. A second call does not wait.
    */
   stop(): Promise<void>
 }
 
-/** Starts a gateway. Rejects with E_LISTEN, E_ADMIN, E_STATE, E_CONFIG if it cannot; nothing is left running then. */
+/**
+ * Starts a gateway. Rejects with E_LISTEN, E_ADMIN, E_STATE, E_CONFIG if it cannot; nothing is left running
+ * then.
+ */
 export async function runGateway(config: GatewayConfig): Promise<RunningGateway> {
   const gateway = new Gateway(config, await chooseSockets())
   try {
@@ -70,7 +72,8 @@ class Gateway implements RunningGateway {
 
   async start(): Promise<void> {
     const config = this.#config
-    this.#logger.event('process.started', { version, config: `${config.name} (${this.#choice.sockets.name} sockets)` })
+    const about = `${config.name} (${this.#choice.sockets.name} sockets)`
+    this.#logger.event('process.started', { version, config: about })
     this.#links = await HostLinks.create(config, {
       up: host => this.#each(host, ({ runner }) => runner.linkUp(host)),
       down: host => this.#each(host, ({ runner }) => runner.linkDown(host)),
@@ -78,7 +81,7 @@ class Gateway implements RunningGateway {
         const guest = this.#guests.get(envelope.guest)
         if (guest === undefined) return
         guest.runner.message(host, envelope, message)
-        guest.observer.received(message, performance.now())
+        guest.observer.received(message, monotonicNow())
       }
     }, this.#logger)
     this.#closers.push(() => this.#links?.stop())
@@ -96,7 +99,7 @@ class Gateway implements RunningGateway {
       config: this.#config, guest: config, logger: this.#logger, stateFile,
       newAttach: () => this.#newAttach(config),
       send: (host, envelope, message) => {
-        observer.sending(message, performance.now())
+        observer.sending(message, monotonicNow())
         this.#links?.send(host, envelope, message)
       },
       report: (report, now) => observer.report(report, now),
@@ -150,7 +153,8 @@ class Gateway implements RunningGateway {
 
   #ready(): { ok: boolean, text: string } {
     const down = [...this.#guests].find(([, { runner }]) => runner.core.protection.state === 'lost')
-    return down === undefined ? { ok: true, text: 'ready' } : { ok: false, text: `the guest ${down[0]} is lost` }
+    if (down === undefined) return { ok: true, text: 'ready' }
+    return { ok: false, text: `the guest ${down[0]} is lost` }
   }
 
   #handlers(): AdminHandlers {
@@ -168,7 +172,7 @@ class Gateway implements RunningGateway {
     const { runner, observer } = this.#guest(name)
     this.#logger.event('admin.failover', { guest: name, acceptLoss })
     const over = observer.nextFailover()
-    const asked = runner.core.requestFailover(acceptLoss, performance.now() as Parameters<typeof runner.core.tick>[0])
+    const asked = runner.core.requestFailover(acceptLoss, monotonicNow())
     if (!asked.accepted) {
       over.catch(() => undefined)
       throw new TailgateError('E_ADMIN', `${name} is not failed over: ${asked.reason}`)
@@ -177,7 +181,8 @@ class Gateway implements RunningGateway {
       const failover = await over
       return { format: statusFormat, guest: name, generation: failover.generation, failover }
     } catch (error) {
-      throw new TailgateError('E_ADMIN', `the failover of ${name} did not succeed: ${messageOf(error)}`, { cause: error })
+      const what = `the failover of ${name} did not succeed: ${messageOf(error)}`
+      throw new TailgateError('E_ADMIN', what, { cause: error })
     }
   }
 

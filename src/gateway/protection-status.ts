@@ -8,7 +8,9 @@ export function protectionStatus(protection: CoreProtection, guest: GuestConfig)
     case 'unprotected':
       return { state: 'unprotected', reason: protection.reason, todo: unprotectedTodo(guest) }
     case 'syncing':
-      return { state: 'syncing', reason: `the first checkpoint is on its way to ${protection.backup}`, todo: '' }
+      return {
+        state: 'syncing', reason: `the first checkpoint is on its way to ${protection.backup}`, todo: ''
+      }
     case 'protected': return protection.stalled
       ? {
           state: 'protected', reason: `everything is held until the link to ${protection.backup} is back`,
@@ -33,5 +35,6 @@ export function protectionStatus(protection: CoreProtection, guest: GuestConfig)
 
 function unprotectedTodo(guest: GuestConfig): string {
   if (guest.hosts.length < 2) return 'Configure a second host for it.'
-  return `Start the agents on ${guest.hosts.map(({ name }) => name).join(' and ')}, and see that they are linked.`
+  const names = guest.hosts.map(({ name }) => name).join(' and ')
+  return `Start the agents on ${names}, and see that they are linked.`
 }
