@@ -51,8 +51,9 @@ export class Engine {
 
   stop(done: (now: Millis) => void): void {
     this.#order++
-    this.#checkpoint = undefined
     const { guest } = this.#host
+    const checkpoint = this.#checkpoint
+    if (checkpoint !== undefined && !checkpoint.over) this.#fail(checkpoint, 'the guest was ended')
     this.#process.after(this.#world.engineDelay(), () => {
       if (this.#host.guest === guest) this.#host.removeGuest()
       done(this.#now())
@@ -161,7 +162,7 @@ export class Engine {
 
   #fail(checkpoint: Checkpoint, reason: string): void {
     checkpoint.over = true
-    this.#later(this.#world.engineDelay(), () => {
+    this.#process.after(this.#world.engineDelay(), () => {
       if (this.#checkpoint === checkpoint) this.#checkpoint = undefined
       const { guest } = this.#host
       if (guest?.process.alive === true) guest.process.resume()
