@@ -56,7 +56,8 @@ export class Child {
   /** Throws if it has ended by itself, with what it said last. */
   check(): void {
     if (this.#ended !== undefined) {
-      throw new TailgateError('E_ENGINE', `${this.name} ${this.#ended} by itself:\n${this.#recent.join('\n')}`)
+      const said = this.#recent.join('\n')
+      throw new TailgateError('E_ENGINE', `${this.name} ${this.#ended} by itself:\n${said}`)
     }
   }
 
