@@ -1,11 +1,12 @@
 import { invariant } from '../../base/invariant.ts'
 import {
-  connectionId, inputOffset, lsn, outputOffset, type ConnectionId, type InputOffset, type Lsn
+  connectionId, inputOffset, lsn, outputOffset, type ConnectionId, type Lsn
 } from '../ids.ts'
 import { recordDataBytesMax } from '../record-codec.ts'
 import { RecordKind } from '../record.ts'
 import type { StreamEvents, StreamSide } from '../stream.ts'
 import { ClientPause, Connection, GuestPause, type Ending } from './connection.ts'
+import { Floors } from './floors.ts'
 import { HoldQueue, type Held } from './hold-queue.ts'
 import type { LogWriter } from './log-writer.ts'
 import type { GatewayPort, OpenResult } from './port.ts'
@@ -20,15 +21,13 @@ const dialsMax = 100
  */
 export class DataPath {
   readonly connections = new Map<ConnectionId, Connection>()
+  readonly floors: Floors
   readonly #settings: GuestSettings
   readonly #port: GatewayPort
   readonly #writer: LogWriter
-  /** Finished for the client, but the guest has not acknowledged all of its input. */
-  readonly #lingering = new Map<ConnectionId, Connection>()
   /** Accepted while the guest could not be reached; opened by {@link thaw}. */
   #waiting: Connection[] = []
   #retrying: Connection[] = []
-  #floorNotes: Connection[] = []
   #congested: Connection[] = []
   #overHeld: Connection[] = []
   readonly #epochs = new HoldQueue<Connection>()
@@ -42,6 +41,7 @@ export class DataPath {
     this.#settings = settings
     this.#port = port
     this.#writer = writer
+    this.floors = new Floors(this.connections, writer)
   }
 
   get heldBytes(): number { return this.#epochs.bytes + this.#checkpoints.bytes }
@@ -226,7 +226,7 @@ export class DataPath {
     if (connection.outputEnd === 'reset') return
     connection.outputEnd = 'reset'
     connection.guest = undefined
-    this.#lingering.delete(connection.id)
+    this.floors.forget(connection)
     connection.pauseClient(ClientPause.backlog)
     const output = connection.outputReceived
     this.#writer.append({ kind: RecordKind.guestReset, connection: connection.id, output })
@@ -344,59 +344,12 @@ export class DataPath {
     for (const connection of overHeld) connection.resumeGuest(GuestPause.held)
   }
 
-  // ---- floors
-
-  /** The guest has acknowledged input up to `floor`. */
-  noteFloor(id: ConnectionId, floor: InputOffset): void {
-    const connection = this.connections.get(id) ?? this.#lingering.get(id)
-    if (connection === undefined || floor <= connection.floor) return
-    connection.floor = inputOffset(Math.min(floor, connection.inputLogged))
-    if (!this.#writer.running) {
-      if (connection.settled) this.#lingering.delete(id)
-    } else if (!connection.floorNoted) {
-      connection.floorNoted = true
-      this.#floorNotes.push(connection)
-    }
-  }
-
-  /** Logs at most `limit` floors that have moved; a mark logs them all before itself. */
-  logFloors(limit: number): void {
-    for (const connection of this.#floorNotes.splice(0, limit)) {
-      connection.floorNoted = false
-      this.#writer.append({ kind: RecordKind.floor, connection: connection.id, input: connection.floor })
-      if (connection.settled) this.#lingering.delete(connection.id)
-    }
-  }
-
-  /** For a guest that is never restored: what the kernel took counts as acknowledged. */
-  floorsFromBacklog(): void {
-    const note = (connection: Connection): void => {
-      this.noteFloor(connection.id, inputOffset(connection.inputLogged - (connection.guest?.backlog ?? 0)))
-    }
-    this.connections.forEach(note)
-    this.#lingering.forEach(note)
-  }
-
-  /**
-   * The first connection, if any, that has input from before this history which the guest has not
-   * acknowledged.
-   */
-  unacknowledgedBefore(): Connection | undefined {
-    for (const connection of this.connections.values()) {
-      if (connection.outputEnd !== 'reset' && connection.floor < connection.historyInput) return connection
-    }
-    for (const connection of this.#lingering.values()) {
-      if (connection.floor < connection.historyInput) return connection
-    }
-    return undefined
-  }
-
   // ---- histories and failover
 
   /** A history begins: the log's first records say where every connection stands. */
   adoptAll(): void {
     const waiting = new Set(this.#waiting)
-    for (const connection of [...this.connections.values(), ...this.#lingering.values()]) {
+    for (const connection of [...this.connections.values(), ...this.floors.lingering]) {
       if (waiting.has(connection) || connection.outputEnd === 'reset') continue
       connection.historyInput = connection.inputLogged
       this.#adopt(connection)
@@ -445,13 +398,8 @@ export class DataPath {
     for (const connection of this.connections.values()) {
       connection.guest?.abandon()
       connection.guest = undefined
-      // What the old guest had acknowledged, the restored one may not have.
-      connection.floor = inputOffset(0)
-      connection.floorNoted = false
     }
-    this.#lingering.clear()
-    for (const connection of this.#floorNotes) connection.floorNoted = false
-    this.#floorNotes = []
+    this.floors.restartAll()
   }
 
   /** Takes all held output out, for a failover to decide on. */
@@ -481,11 +429,6 @@ export class DataPath {
     })
   }
 
-  /** The restored guest's input stands at `floor`; what it acknowledges from now on counts from there. */
-  restartFloor(connection: Connection, floor: InputOffset): void {
-    connection.floor = floor
-  }
-
   /** Joins a connection to its side in the new generation, from the place where both agree. */
   rejoin(connection: Connection, side: StreamSide | undefined, path: Uint8Array): StreamEvents {
     connection.connected = true
@@ -499,7 +442,7 @@ export class DataPath {
     else connection.joinGuest(side)
     connection.resumeClient(ClientPause.opening)
     // It may have ended when its held output was delivered.
-    if (!this.connections.has(connection.id) && side !== undefined) this.#linger(connection)
+    if (!this.connections.has(connection.id) && side !== undefined) this.floors.linger(connection)
     return this.#guestEvents(connection)
   }
 
@@ -529,16 +472,11 @@ export class DataPath {
     return this.#waiting.includes(connection)
   }
 
-  /** It is over for the client; the guest has still to acknowledge some of its input. */
-  #linger(connection: Connection): void {
-    if (!connection.settled) this.#lingering.set(connection.id, connection)
-  }
-
   #end(connection: Connection, ending: Ending): void {
     if (!this.connections.delete(connection.id)) return
     this.#waiting = this.#waiting.filter(other => other !== connection)
     // Of a connection that was reset, no acknowledgement comes any more.
-    if (ending === 'finished' && connection.guest !== undefined) this.#linger(connection)
+    if (ending === 'finished' && connection.guest !== undefined) this.floors.linger(connection)
     this.#port.report({ type: 'connection-end', connection, ending })
     // The guest may still have something to say, which is nobody's any more.
     connection.client = undefined

@@ -113,7 +113,7 @@ export class GuestGateway {
     if (away > 0) this.#port.report({ type: 'clock-jump', ms: away })
     this.dataPath.retryDials()
     if (this.writer.running && this.#failover === undefined) {
-      this.dataPath.logFloors(floorsPerTick)
+      this.dataPath.floors.log(floorsPerTick)
       this.writer.flush()
     }
     if (this.#failover !== undefined) this.#failover.tick(now)
@@ -132,7 +132,7 @@ export class GuestGateway {
   }
 
   noteFloor(connection: ConnectionId, floor: InputOffset): void {
-    this.dataPath.noteFloor(connection, floor)
+    this.dataPath.floors.note(connection, floor)
   }
 
   // ---- hosts

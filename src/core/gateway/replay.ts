@@ -316,7 +316,10 @@ export class Replay {
   #passAdopt(record: AdoptRecord): boolean {
     if (this.#attaching >= attachingMax) return false
     const stream = this.#newStream(record.connection, record.service, record.input)
-    const received = stream.alive?.outputReceived ?? nowhere
+    // What the gateway had read when the guest stood still was said before the checkpoint. Later output the restored
+    // guest says again, perhaps otherwise, unless the client has it already.
+    const { alive } = stream
+    const received = alive === undefined ? nowhere : outputOffset(Math.max(alive.released, record.output))
     this.#attaching++
     stream.state = 'resolving'
     this.#options.port.attach(record.connection, record.service, record.path, received, stream, result => {
@@ -343,12 +346,17 @@ export class Replay {
       return
     }
     const { alive } = stream
+    if (alive !== undefined && answer.resumesAt > alive.outputReceived) {
+      answer.side.reset()
+      this.#drop(stream, 'ambiguous', 'its guest holds output for acknowledged that was never read')
+      return
+    }
     stream.path = record.path
     if (alive === undefined) {
       stream.join(answer.side, answer.input, answer.resumesAt, this.#knownAt(record, answer.resumesAt))
     } else {
-      this.#options.dataPath.restartFloor(alive, answer.input)
-      this.#options.held.deliver(alive, answer.output)
+      this.#options.dataPath.floors.restartAt(alive, answer.input)
+      this.#options.held.deliver(alive, answer.resumesAt)
       stream.cap = alive.released
       const known = alive.released === answer.resumesAt ? alive.releasedHash : this.#knownAt(record, answer.resumesAt)
       stream.join(answer.side, answer.input, answer.resumesAt, known)
@@ -396,7 +404,7 @@ export class Replay {
     }
     if (stream.alive !== undefined) {
       this.#options.held.drop(stream.alive)
-      this.#options.dataPath.restartFloor(stream.alive, inputOffset(0))
+      this.#options.dataPath.floors.restartAt(stream.alive, inputOffset(0))
     }
     stream.path = result.path.path
     stream.join(result.path.side, inputOffset(0), outputOffset(0), undefined)

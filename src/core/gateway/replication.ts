@@ -219,8 +219,8 @@ export class Replication {
       port.report({ type: 'mark-refused', checkpoint, reason: refusal })
       return
     }
-    if (settings.floorsFromBacklog) dataPath.floorsFromBacklog()
-    dataPath.logFloors(Number.MAX_SAFE_INTEGER)
+    if (settings.floorsFromBacklog) dataPath.floors.noteFromBacklog()
+    dataPath.floors.log(Number.MAX_SAFE_INTEGER)
     const lsn = writer.append({ kind: RecordKind.mark, checkpoint })
     this.#remember(checkpoint, lsn)
     dataPath.holdForCheckpoint()
@@ -241,8 +241,8 @@ export class Replication {
     const { writer, dataPath, settings } = this.#context
     if (!writer.running) return 'no history is running'
     if (history !== writer.history) return `the history is ${writer.history}`
-    if (settings.floorsFromBacklog) dataPath.floorsFromBacklog()
-    const behind = dataPath.unacknowledgedBefore()
+    if (settings.floorsFromBacklog) dataPath.floors.noteFromBacklog()
+    const behind = dataPath.floors.unacknowledgedBefore()
     if (behind === undefined) return undefined
     return `connection ${behind.id} has input from before this history that the guest has not acknowledged`
   }

@@ -1,0 +1,99 @@
+import { inputOffset, type ConnectionId, type InputOffset } from '../ids.ts'
+import { RecordKind } from '../record.ts'
+import type { Connection } from './connection.ts'
+import type { LogWriter } from './log-writer.ts'
+
+/**
+ * How much of each connection's input the guest has acknowledged: its floor. A prune may drop what lies below
+ * the floors that were logged before the mark (design, rule 6).
+ *
+ *     input   0 ────────── floor ────────── inputLogged
+ *              acknowledged      may be lost with the guest
+ */
+export class Floors {
+  readonly #connections: ReadonlyMap<ConnectionId, Connection>
+  readonly #writer: LogWriter
+  /** Finished for the client, but the guest has not acknowledged all of its input. */
+  readonly #lingering = new Map<ConnectionId, Connection>()
+  /** Those whose floor has moved since it was last logged. */
+  #moved: Connection[] = []
+
+  /** `connections` are the live ones, which the data path adds and removes. */
+  constructor(connections: ReadonlyMap<ConnectionId, Connection>, writer: LogWriter) {
+    this.#connections = connections
+    this.#writer = writer
+  }
+
+  get lingering(): Iterable<Connection> { return this.#lingering.values() }
+
+  /** The guest has acknowledged input up to `floor`. */
+  note(id: ConnectionId, floor: InputOffset): void {
+    const connection = this.#connections.get(id) ?? this.#lingering.get(id)
+    if (connection === undefined || floor <= connection.floor) return
+    connection.floor = inputOffset(Math.min(floor, connection.inputLogged))
+    if (!this.#writer.running) {
+      if (connection.settled) this.#lingering.delete(id)
+    } else if (!connection.floorNoted) {
+      connection.floorNoted = true
+      this.#moved.push(connection)
+    }
+  }
+
+  /** For a guest that is never restored: what the kernel took counts as acknowledged. */
+  noteFromBacklog(): void {
+    const note = (connection: Connection): void => {
+      this.note(connection.id, inputOffset(connection.inputLogged - (connection.guest?.backlog ?? 0)))
+    }
+    this.#connections.forEach(note)
+    this.#lingering.forEach(note)
+  }
+
+  /** Logs at most `limit` floors that have moved; a mark logs them all before itself. */
+  log(limit: number): void {
+    for (const connection of this.#moved.splice(0, limit)) {
+      connection.floorNoted = false
+      this.#writer.append({ kind: RecordKind.floor, connection: connection.id, input: connection.floor })
+      if (connection.settled) this.#lingering.delete(connection.id)
+    }
+  }
+
+  /**
+   * The first connection, if any, that has input from before this history which the guest has not
+   * acknowledged.
+   */
+  unacknowledgedBefore(): Connection | undefined {
+    for (const connection of this.#connections.values()) {
+      if (connection.outputEnd !== 'reset' && connection.floor < connection.historyInput) return connection
+    }
+    for (const connection of this.#lingering.values()) {
+      if (connection.floor < connection.historyInput) return connection
+    }
+    return undefined
+  }
+
+  /** It is over for the client; the guest has still to acknowledge some of its input. */
+  linger(connection: Connection): void {
+    if (!connection.settled) this.#lingering.set(connection.id, connection)
+  }
+
+  /** The guest reset the connection: of it no acknowledgement comes any more. */
+  forget(connection: Connection): void {
+    this.#lingering.delete(connection.id)
+  }
+
+  /** The guest is gone: what it had acknowledged, the restored one may not have. */
+  restartAll(): void {
+    for (const connection of this.#connections.values()) {
+      connection.floor = inputOffset(0)
+      connection.floorNoted = false
+    }
+    this.#lingering.clear()
+    for (const connection of this.#moved) connection.floorNoted = false
+    this.#moved = []
+  }
+
+  /** The restored guest's input stands at `floor`; what it acknowledges from now on counts from there. */
+  restartAt(connection: Connection, floor: InputOffset): void {
+    connection.floor = floor
+  }
+}
