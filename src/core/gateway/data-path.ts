@@ -30,6 +30,8 @@ export class DataPath {
   #retrying: Connection[] = []
   #congested: Connection[] = []
   #overHeld: Connection[] = []
+  /** Paused because one of its sides does not take what was sent. */
+  readonly #full = new Set<Connection>()
   readonly #epochs = new HoldQueue<Connection>()
   readonly #checkpoints = new HoldQueue<Connection>()
   #nextConnection = 1
@@ -150,7 +152,10 @@ export class DataPath {
       connection.guest.write(this.#writer.data(connection.id, piece))
     }
     connection.inputLogged = inputOffset(connection.inputLogged + bytes.length)
-    if (connection.guest.backlog > this.#settings.connectionBytes) connection.pauseClient(ClientPause.backlog)
+    if (connection.guest.backlog > this.#settings.connectionBytes) {
+      connection.pauseClient(ClientPause.backlog)
+      this.#full.add(connection)
+    }
     if (this.#writer.congested) {
       connection.pauseClient(ClientPause.congestion)
       this.#congested.push(connection)
@@ -317,6 +322,7 @@ export class DataPath {
   #limitOutput(connection: Connection): void {
     if (this.#outputBacklog(connection) > this.#settings.connectionBytes) {
       connection.pauseGuest(GuestPause.backlog)
+      this.#full.add(connection)
     }
     if (this.heldBytes > this.#settings.heldBytes) {
       connection.pauseGuest(GuestPause.held)
@@ -327,6 +333,21 @@ export class DataPath {
   #clientDrained(connection: Connection): void {
     if (this.#outputBacklog(connection) <= this.#settings.connectionBytes / 2) {
       connection.resumeGuest(GuestPause.backlog)
+    }
+  }
+
+  /**
+   * Looks again at connections that were paused for a backlog. A side tells of a drain only from its own marks on,
+   * which say nothing of a backlog that was partly held here. Called now and then.
+   */
+  recheckBacklogs(): void {
+    const low = this.#settings.connectionBytes / 2
+    for (const connection of this.#full) {
+      const outputFull = this.#outputBacklog(connection) > low
+      const inputFull = (connection.guest?.backlog ?? 0) > low
+      if (!outputFull) connection.resumeGuest(GuestPause.backlog)
+      if (!inputFull && connection.outputEnd !== 'reset') connection.resumeClient(ClientPause.backlog)
+      if (!outputFull && !inputFull) this.#full.delete(connection)
     }
   }
 
@@ -474,6 +495,7 @@ export class DataPath {
 
   #end(connection: Connection, ending: Ending): void {
     if (!this.connections.delete(connection.id)) return
+    this.#full.delete(connection)
     this.#waiting = this.#waiting.filter(other => other !== connection)
     // Of a connection that was reset, no acknowledgement comes any more.
     if (ending === 'finished' && connection.guest !== undefined) this.floors.linger(connection)

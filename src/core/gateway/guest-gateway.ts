@@ -1,6 +1,6 @@
 import { invariant } from '../../base/invariant.ts'
 import {
-  generation, type ConnectionId, type Generation, type HostName, type InputOffset, type Millis
+  generation, millis, type ConnectionId, type Generation, type HostName, type InputOffset, type Millis
 } from '../ids.ts'
 import type { AgentMessage, Envelope, GatewayMessage } from '../message.ts'
 import type { StreamEvents, StreamSide } from '../stream.ts'
@@ -57,6 +57,8 @@ export class GuestGateway {
     })
     this.dataPath = new DataPath(settings, port, this.writer)
     this.hosts = new Hosts(settings)
+    // A gateway of before may have granted leases until a moment ago.
+    for (const host of this.hosts.all()) host.leaseUntil = millis(now + settings.leaseMs)
     this.replication = new Replication({
       settings, port, writer: this.writer, dataPath: this.dataPath, hosts: this.hosts,
       send: (host, message) => this.#send(host, message),
@@ -112,6 +114,7 @@ export class GuestGateway {
     const away = this.hosts.tick(now)
     if (away > 0) this.#port.report({ type: 'clock-jump', ms: away })
     this.dataPath.retryDials()
+    this.dataPath.recheckBacklogs()
     if (this.writer.running && this.#failover === undefined) {
       this.dataPath.floors.log(floorsPerTick)
       this.writer.flush()
