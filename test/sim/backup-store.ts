@@ -111,7 +111,8 @@ export class BackupStore {
   }
 
   #recover(settings: LogSettings): void {
-    const log = this.#log = this.#newLog(settings)
+    // The simulated file keeps what a prune has dropped, so that it may be longer than the limit.
+    const log = this.#log = this.#newLog({ ...settings, totalBytes: settings.totalBytes + (1 << 24) })
     const file = this.#file
     if (settings.durability !== 'disk' || file === undefined || file.content.length < fileHeaderBytes) {
       this.#file = undefined

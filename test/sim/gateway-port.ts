@@ -143,8 +143,8 @@ export class SimGatewayPort implements GatewayPort {
 
   #places(tcb: Tcb, received: OutputOffset): { input: number, output: number, resumesAt: number, edge: number } {
     const output = tcb.send.place
-    const resumesAt = Math.min(received, output)
-    this.world.checks.attaching(tcb, resumesAt)
+    const resumesAt = Math.max(tcb.send.una, Math.min(received, output))
+    this.world.checks.attaching(tcb)
     return { input: tcb.receive.received, output, resumesAt, edge: tcb.receive.edge }
   }
 

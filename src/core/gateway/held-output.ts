@@ -4,10 +4,8 @@ import type { DataPath } from './data-path.ts'
 import type { Held } from './hold-queue.ts'
 
 /**
- * Output that was held when the primary died, per connection. What lies below the place where the restored
- * guest
- * stands was made before the checkpoint and is delivered; what lies above it is dropped: the guest makes it
- * again.
+ * Output that was held when the primary died, per connection. What the guest had said before it stood still for the
+ * checkpoint is delivered. The rest is dropped: the restored guest says it again, and not always the same.
  */
 export class HeldOutput {
   readonly #dataPath: DataPath

@@ -86,6 +86,7 @@ export interface GatewayPort {
   open(
     connection: ConnectionId, service: number, events: StreamEvents, done: (result: OpenResult) => void
   ): void
+  /** Output is wanted from the place `received` on. */
   attach(
     connection: ConnectionId, service: number, path: Uint8Array, received: OutputOffset, events: StreamEvents,
     done: (result: AttachResult) => void

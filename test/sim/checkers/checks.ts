@@ -125,8 +125,10 @@ export class Checks {
     this.#active = this.#world.hosts.find(one => one.name === host)?.guest
   }
 
-  attaching(tcb: Tcb, resumesAt: number): void {
-    this.require(resumesAt >= tcb.send.una, 6, `output of client ${tcb.client} from ${resumesAt} on was acknowledged `
+  /** What a kernel has acknowledged must have been read: nobody else has it any more. */
+  attaching(tcb: Tcb): void {
+    const { readEnd } = this.#commit.stream(tcb.client)
+    this.require(tcb.send.una <= readEnd + 1, 6, `output of client ${tcb.client} from ${readEnd} on was acknowledged `
       + `up to ${tcb.send.una} and never read`)
   }
 
