@@ -287,9 +287,10 @@ export class GuestObserver {
 
 /** What the log tells of a failover; the phases had lines of their own. */
 function loggedOf(guest: string, status: FailoverStatus): LogEventFields<'failover.done'> {
-  const { trigger, reason, from, to, generation, totalMs, checkpoint, replayedBytes, replayedRecords } = status
+  const { trigger, reason, from, to, generation, totalMs, checkpoint } = status
   return {
-    guest, trigger, reason, from, to, generation, totalMs, checkpoint, replayedBytes, replayedRecords,
+    guest, trigger, reason, from, to, generation, totalMs, checkpoint,
+    replayedBytes: status.replayedBytes, replayedRecords: status.replayedRecords,
     kept: status.connectionsKept, reset: status.connectionsReset, acceptedLoss: status.acceptedLoss
   }
 }

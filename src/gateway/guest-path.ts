@@ -5,9 +5,10 @@ import type { ConnectionId, InputOffset, OutputOffset } from '../core/ids.ts'
 import type { AttachResult, OpenResult } from '../core/gateway/port.ts'
 import type { Connection } from '../core/gateway/connection.ts'
 import type { StreamEvents } from '../core/stream.ts'
+import { drainReads, type Drained } from '../net/drain-reads.ts'
 
-/** Turns of the event loop that draining may take at most; each reads at least one buffer of some socket. */
-const drainRoundsMax = 100_000
+/** Draining is bounded by turns of the event loop; each reads at least one buffer of some socket. */
+const drainLimits = { bytesMax: Number.MAX_SAFE_INTEGER, roundsMax: 100_000 }
 
 export interface GuestPathOptions {
   /** Makes the way of joining that the configuration names; one per generation. */
@@ -64,17 +65,7 @@ export class GuestPath {
    * turn of the event loop has brought nothing more.
    */
   drain(connections: ReadonlyMap<ConnectionId, Connection>, done: () => void): void {
-    for (const connection of connections.values()) connection.guest?.resume()
-    let before = -1
-    let rounds = 0
-    const round = (): void => {
-      const now = receivedBytes(connections)
-      rounds++
-      if ((now === before && rounds > 2) || rounds > drainRoundsMax) done()
-      else setImmediate(round)
-      before = now
-    }
-    setImmediate(round)
+    drainReads([...connections.values()].map(drained), drainLimits, () => done())
   }
 
   close(): void {
@@ -94,8 +85,10 @@ export class GuestPath {
   }
 }
 
-function receivedBytes(connections: ReadonlyMap<ConnectionId, Connection>): number {
-  let bytes = 0
-  for (const connection of connections.values()) bytes += connection.outputReceived
-  return bytes
+function drained(connection: Connection): Drained {
+  return {
+    get bytesRead() { return connection.outputReceived },
+    pause: () => connection.guest?.pause(),
+    resume: () => connection.guest?.resume()
+  }
 }

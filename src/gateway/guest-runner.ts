@@ -9,7 +9,7 @@ import type { GatewayConfig, GuestConfig } from '../config/types.ts'
 import type { Attach } from '../attach/attach.ts'
 import type { Logger } from '../observe/logger.ts'
 import { runFence } from './fence.ts'
-import type { GatewayStateFile } from './gateway-state.ts'
+import type { GatewayStates } from './gateway-state.ts'
 import { GuestPath } from './guest-path.ts'
 import { addressOf, guestSettings } from './guest-settings.ts'
 
@@ -20,7 +20,7 @@ export interface GuestRunnerOptions {
   readonly config: GatewayConfig
   readonly guest: GuestConfig
   readonly logger: Logger
-  readonly stateFile: GatewayStateFile
+  readonly states: GatewayStates
   readonly newAttach: () => Attach
   readonly send: (host: HostName, envelope: Envelope, message: GatewayMessage) => void
   readonly report: (report: GatewayReport, now: Millis) => void
@@ -119,7 +119,7 @@ export class GuestRunner {
   }
 
   #persist(state: GatewayState, done: () => void): void {
-    this.#options.stateFile.write(this.config.name, state).then(done, this.#options.fail)
+    this.#options.states.write(this.config.name, state).then(done, this.#options.fail)
   }
 
   #fence(host: HostName, done: (fenced: boolean) => void): void {

@@ -13,7 +13,7 @@ import { collectStatus } from '../observe/status-metrics.ts'
 import { statusFormat, type FailoverResult, type GatewayStatus } from '../observe/status.ts'
 import { version } from '../base/version.ts'
 import { failoverPlan } from './failover-plan.ts'
-import { GatewayStateFile } from './gateway-state.ts'
+import { GatewayStates } from './gateway-state.ts'
 import { GuestObserver } from './guest-observer.ts'
 import { GuestRunner, monotonicNow } from './guest-runner.ts'
 import { guestStatus, serviceBytes } from './guest-status.ts'
@@ -85,18 +85,18 @@ class Gateway implements RunningGateway {
       }
     }, this.#logger)
     this.#closers.push(() => this.#links?.stop())
-    const stateFile = new GatewayStateFile(config.stateDir)
-    await stateFile.prepare()
-    for (const guest of config.guests) this.#guests.set(guest.name, this.#newGuest(guest, stateFile))
-    for (const [name, guest] of this.#guests) await this.#startGuest(name, guest, stateFile)
+    const states = new GatewayStates(config.stateDir)
+    await states.prepare()
+    for (const guest of config.guests) this.#guests.set(guest.name, this.#newGuest(guest, states))
+    for (const [name, guest] of this.#guests) await this.#startGuest(name, guest, states)
     this.#links.start()
     await this.#openDoors()
   }
 
-  #newGuest(config: GuestConfig, stateFile: GatewayStateFile): Guest {
+  #newGuest(config: GuestConfig, states: GatewayStates): Guest {
     const observer = new GuestObserver(config, this.#logger, this.#metrics)
     const runner = new GuestRunner({
-      config: this.#config, guest: config, logger: this.#logger, stateFile,
+      config: this.#config, guest: config, logger: this.#logger, states,
       newAttach: () => this.#newAttach(config),
       send: (host, envelope, message) => {
         observer.sending(message, monotonicNow())
@@ -122,10 +122,10 @@ class Gateway implements RunningGateway {
       : new TcpAttach({ sockets, connectMs })
   }
 
-  async #startGuest(name: string, { runner, listeners }: Guest, stateFile: GatewayStateFile): Promise<void> {
-    const read = await stateFile.read(name)
+  async #startGuest(name: string, { runner, listeners }: Guest, states: GatewayStates): Promise<void> {
+    const read = await states.read(name)
     if (!read.found && read.damaged !== undefined) {
-      this.#logger.event('state.lost', { path: read.path, error: read.damaged })
+      this.#logger.event('state.lost', { path: states.pathOf(name), error: read.damaged })
     }
     this.#closers.push(() => runner.stop(), () => listeners.close())
     runner.start(read.found ? read.state : undefined)

@@ -1,4 +1,9 @@
-import type { SocketSide } from './sockets.ts'
+/** What can be read from, and says how much has been. */
+export interface Drained {
+  readonly bytesRead: number
+  pause(): void
+  resume(): void
+}
 
 export interface DrainLimits {
   /** More than this is not read. */
@@ -27,7 +32,7 @@ export interface DrainResult {
  * one.
  */
 export function drainReads(
-  sides: readonly SocketSide[], limits: DrainLimits, done: (result: DrainResult) => void
+  sides: readonly Drained[], limits: DrainLimits, done: (result: DrainResult) => void
 ): void {
   const start = total(sides)
   let before = start
@@ -49,7 +54,7 @@ export function drainReads(
   setImmediate(round)
 }
 
-function total(sides: readonly SocketSide[]): number {
+function total(sides: readonly Drained[]): number {
   let bytes = 0
   for (const side of sides) bytes += side.bytesRead
   return bytes

@@ -12,6 +12,11 @@ export interface StateFileOptions<T> {
   readonly remedy: string
 }
 
+export type StateRead<T> =
+  | { readonly found: true, readonly state: T }
+  /** `damaged`, where a file is there that cannot be used: a sentence. */
+  | { readonly found: false, readonly damaged: string | undefined }
+
 /**
  * A small state in one JSON file, replaced as a whole: after a crash or a power loss at any moment either the
  * old or the new one is there. One writer.
@@ -26,21 +31,30 @@ export class StateFile<T extends object> {
   }
 
   /**
-   * Undefined where there is none. Rejects with E_STATE for one that cannot be read, which stays as it
-   * is.
+   * Undefined where there is none. Rejects with E_STATE for one that cannot be used, which stays as it is.
    */
   async read(): Promise<T | undefined> {
+    const seen = await this.look()
+    if (seen.found) return seen.state
+    if (seen.damaged === undefined) return undefined
+    throw new TailgateError('E_STATE', seen.damaged, { context: { path: this.#options.path } })
+  }
+
+  /**
+   * As {@link read}, for whoever can go on without a damaged one. Rejects with E_STATE if the disk refuses.
+   */
+  async look(): Promise<StateRead<T>> {
     const { path, parse, remedy } = this.#options
     let text: string
     try {
       text = await readFile(path, 'utf8')
     } catch (cause) {
-      if (isAbsent(cause)) return undefined
+      if (isAbsent(cause)) return { found: false, damaged: undefined }
       throw stateError(path, `cannot be read: ${messageOf(cause)}; look at its disk`, cause)
     }
     const state = parse(parseJson(text))
-    if (state !== undefined) return state
-    throw stateError(path, `is damaged, or not of this program: ${remedy}`)
+    if (state !== undefined) return { found: true, state }
+    return { found: false, damaged: `${path} is damaged, or not of this program: ${remedy}` }
   }
 
   /** Resolves when `state` is durable; writes are done in the order of the calls. Rejects with E_STATE. */
@@ -74,7 +88,7 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
-function stateError(path: string, what: string, cause?: unknown): TailgateError {
+function stateError(path: string, what: string, cause: unknown): TailgateError {
   return new TailgateError('E_STATE', `${path} ${what}`, { cause, context: { path } })
 }
 
