@@ -146,6 +146,8 @@ export function churn(check: Check): void {
       peer.onEnd = () => n % 4 === 0 ? peer.side.reset() : peer.side.end()
       peer.side.resume()
     }
+    // What an earlier check left behind closes in a turn of its own, and must not be counted here.
+    await eventually(() => sockets.open === 0, 'the sides of earlier checks close')
     const before = descriptors()
     const one = async (n: number): Promise<void> => {
       const client = new Peer(await sockets.dial('127.0.0.1', door.listener.port, { timeoutMs: 5000 }))
@@ -163,7 +165,7 @@ export function churn(check: Check): void {
     }
     await eventually(() => sockets.open === 0, 'all sides close')
     t.equal(door.accepted.length, 3000)
-    t.equal(descriptors(), before)
+    await eventually(() => descriptors() <= before, 'every descriptor is closed')
     await door.close()
   }, skip)
 }
