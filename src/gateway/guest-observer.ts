@@ -269,7 +269,9 @@ export class GuestObserver {
     }
     const end = codeOf(ending, {
       connected: connection.connected, replaying: this.#failover !== undefined,
-      held: connection.heldItems > 0, closing: connection.inputEnded || connection.outputEnd !== 'open',
+      held: connection.heldItems > 0,
+      // The reset that ends it is not the end of a direction.
+      closing: connection.inputEnded || connection.outputEnd === 'ended' || connection.endReleased,
       clientFirst: connection.clientEndedFirst
     })
     const guest = this.#guest.name
