@@ -11,8 +11,7 @@ export type { AttachAnswer, OpenedPath } from '../core/path.ts'
  *
  * A side it hands out reports `end` and `reset` only when the *guest* ended or reset the connection; when the
  * path to the guest breaks (its host died), the side goes silent, as a cut cable would. A kind that cannot
- * tell
- * the two apart says so in {@link silentOnDeath}.
+ * tell the two apart says so in {@link silentOnDeath}.
  */
 export interface Attach {
   readonly silentOnDeath: boolean

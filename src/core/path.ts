@@ -17,8 +17,8 @@ export type AttachAnswer =
     /** Where the guest's output stands; its end counts one. */
     readonly output: OutputOffset
     /**
-     * The offset of the first output byte that will arrive on `side`: min(received, output), or further on if the
-     * guest's kernel keeps output only from there, because it was acknowledged before the checkpoint.
+     * The offset of the first output byte that will arrive on `side`: min(received, output), or further on if
+     * the guest's kernel keeps output only from there, because it was acknowledged before the checkpoint.
      */
     readonly resumesAt: OutputOffset
   }

@@ -1,7 +1,6 @@
 /**
  * One side of a connection as the core sees it: the client's, or the guest's. A shell puts a socket behind
- * it, the
- * simulator a simulated one. Calls come in order and never fail: what goes wrong arrives as an event.
+ * it, the simulator a simulated one. Calls come in order and never fail: what goes wrong arrives as an event.
  *
  * After {@link reset} or {@link abandon} nothing may be called and no event arrives any more.
  */

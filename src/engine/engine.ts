@@ -2,8 +2,7 @@ import type { GuestCondition } from '../core/message.ts'
 
 /**
  * What can checkpoint and restore a guest: Xen, QEMU, or the embedded guest. One per guest and host, owned by
- * the
- * agent. Every implementation passes test/engine/compliance.ts.
+ * the agent. Every implementation passes test/engine/compliance.ts.
  *
  * States: absent → (start | restore) → running → absent. A failed guest stays `failed` until {@link stop}.
  */
@@ -21,16 +20,13 @@ export interface Engine {
   start(): Promise<void>
   /**
    * Makes one checkpoint. The guest stands still, `standing` is awaited (it exchanges the mark), the guest
-   * runs on,
-   * and the image is yielded, in pieces of at most 1 MiB. If `standing` rejects, or the iteration is ended
-   * early,
-   * the guest runs on and the image is dropped. Only one at a time. Throws E_ENGINE.
+   * runs on, and the image is yielded, in pieces of at most 1 MiB. If `standing` rejects, or the iteration is
+   * ended early, the guest runs on and the image is dropped. Only one at a time. Throws E_ENGINE.
    */
   checkpoint(standing: () => Promise<void>): AsyncGenerator<Uint8Array, void>
   /**
    * Puts a guest in place from an image: loaded, its network closed, not running. Rejects with E_IMAGE for an
-   * image
-   * that is not whole and E_ENGINE for the rest; the guest is `absent` then.
+   * image that is not whole and E_ENGINE for the rest; the guest is `absent` then.
    */
   restore(image: AsyncIterable<Uint8Array>): Promise<void>
   /** Opens the network of a restored guest and lets it run. */

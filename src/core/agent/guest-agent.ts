@@ -164,7 +164,8 @@ export class GuestAgent {
   /** A gateway that has lost its state learns from this where the guest runs. */
   #tellWhere(link: LinkId): void {
     this.#port.sendGateway(link, this.#envelope(noHistory), {
-      type: 'guest', condition: this.#condition, endpoints: this.endpoints, reason: 'an older generation asked'
+      type: 'guest', condition: this.#condition, endpoints: this.endpoints,
+      reason: 'an older generation asked'
     })
   }
 

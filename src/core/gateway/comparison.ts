@@ -14,8 +14,7 @@ interface Expectation {
  *     in the checkpoint    compared      kept: no place to compare at is known beyond `at`
  *
  * Only hashes of whole prefixes are known, so the hash at `start` must be known to compare what follows.
- * Where it
- * is not, the first expected place gives it, and the bytes before that place stay unverified.
+ * Where it is not, the first expected place gives it, and the bytes before that place stay unverified.
  */
 export class Comparison {
   readonly #hash: Hash

@@ -23,8 +23,7 @@ export type FailoverRequest =
 
 /**
  * One guest's replication group, as the gateway sees it: the part that decides. It does no I/O and reads no
- * clock;
- * a shell calls it with what happened and does what it asks of its port, and so does the simulator.
+ * clock; a shell calls it with what happened and does what it asks of its port, and so does the simulator.
  */
 export class GuestGateway {
   readonly settings: GuestSettings
@@ -85,8 +84,7 @@ export class GuestGateway {
 
   /**
    * Starts with what was durable, or undefined. Without it the agents are asked first: a gateway that does
-   * not know
-   * the generation must not guess it.
+   * not know the generation must not guess it.
    */
   start(state: GatewayState | undefined): void {
     const first = this.settings.hosts[0]
@@ -201,7 +199,9 @@ export class GuestGateway {
     }
   }
 
-  #heartbeat(host: Host, envelope: Envelope, message: AgentMessage & { type: 'heartbeat' }, now: Millis): void {
+  #heartbeat(
+    host: Host, envelope: Envelope, message: AgentMessage & { type: 'heartbeat' }, now: Millis
+  ): void {
     this.hosts.heartbeat(host, message, now)
     this.#answered(host)
     if (!this.#mayRenew(host, envelope)) return
@@ -283,10 +283,9 @@ export class GuestGateway {
       this.#answered(host)
       return
     }
-    this.#setProtection({
-      state: 'lost',
-      reason: `${host.name} knows generation ${newer}, this gateway ${this.generation}: another gateway is in charge`
-    })
+    const reason = `${host.name} knows generation ${newer}, this gateway ${this.generation}: `
+      + 'another gateway is in charge'
+    this.#setProtection({ state: 'lost', reason })
     this.dataPath.freeze()
   }
 
@@ -327,8 +326,8 @@ export class GuestGateway {
       return
     }
     this.dataPath.freeze()
-    const was = this.#protection.state
-    this.#setProtection({ state: 'lost', reason: `${reason}, while ${was === 'syncing' ? 'syncing' : 'unprotected'}` })
+    const was = this.#protection.state === 'syncing' ? 'syncing' : 'unprotected'
+    this.#setProtection({ state: 'lost', reason: `${reason}, while ${was}` })
   }
 
   /** An operator asks for a failover, or vouches in one that waits for the old primary to be off. */
@@ -340,12 +339,14 @@ export class GuestGateway {
     }
     const active = this.active
     if (active === undefined) return { accepted: false, reason: 'the guest has no active host' }
-    if (this.replication.protected && this.replication.backup !== undefined && !acceptLoss) {
-      this.#begin({ from: active, to: this.replication.backup, reason: 'an operator asked', acceptLoss, vouched: false })
+    const { backup } = this.replication
+    if (this.replication.protected && backup !== undefined && !acceptLoss) {
+      this.#begin({ from: active, to: backup, reason: 'an operator asked', acceptLoss, vouched: false })
       return { accepted: true }
     }
     if (!acceptLoss) {
-      return { accepted: false, reason: `the guest is ${this.#protection.state}; --accept-loss restores what there is` }
+      const { state } = this.#protection
+      return { accepted: false, reason: `the guest is ${state}; --accept-loss restores what there is` }
     }
     return this.#failWithLoss(active)
   }
@@ -359,7 +360,8 @@ export class GuestGateway {
       && (host !== active || host.condition === 'absent' && host.heard !== undefined))
     if (candidates.every(host => this.#triedForLoss.has(host))) this.#triedForLoss.clear()
     const left = candidates.filter(host => !this.#triedForLoss.has(host))
-    const to = left.find(host => (host.log?.checkpoint ?? 0) > 0) ?? left.find(host => host !== active) ?? left[0]
+    const to = left.find(host => (host.log?.checkpoint ?? 0) > 0)
+      ?? left.find(host => host !== active) ?? left[0]
     if (to === undefined) return { accepted: false, reason: 'no host is linked that could restore it' }
     this.#triedForLoss.add(to)
     this.replication.assignBackup(to)
@@ -370,7 +372,8 @@ export class GuestGateway {
 
   #begin(start: Omit<FailoverStart, 'generation' | 'now'>): void {
     const failover = new Failover({
-      settings: this.settings, port: this.#port, writer: this.writer, dataPath: this.dataPath, hosts: this.hosts,
+      settings: this.settings, port: this.#port, writer: this.writer, dataPath: this.dataPath,
+      hosts: this.hosts,
       send: (host, message) => this.#send(host, message),
       changed: () => this.#tellFailover(),
       adopt: state => { this.#state = state },

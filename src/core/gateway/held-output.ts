@@ -4,8 +4,9 @@ import type { DataPath } from './data-path.ts'
 import type { Held } from './hold-queue.ts'
 
 /**
- * Output that was held when the primary died, per connection. What the guest had said before it stood still for the
- * checkpoint is delivered. The rest is dropped: the restored guest says it again, and not always the same.
+ * Output that was held when the primary died, per connection. What the guest had said before it stood still
+ * for the checkpoint is delivered. The rest is dropped: the restored guest says it again, and not always the
+ * same.
  */
 export class HeldOutput {
   readonly #dataPath: DataPath

@@ -14,8 +14,7 @@ export interface Held<Owner> {
 
 /**
  * Output in the order in which it was read, over all connections of a guest. Barriers never fall along the
- * queue,
- * because each is the last lsn at the time of reading; so release is popping from the front.
+ * queue, because each is the last lsn at the time of reading; so release is popping from the front.
  */
 export class HoldQueue<Owner> {
   #items: (Held<Owner> | undefined)[] = []

@@ -56,8 +56,7 @@ export class Hosts {
 
   /**
    * Time passes. Returns how long the gateway itself must have been away, or 0: its ticks come at least once
-   * per
-   * heartbeat interval, so a gap of half a window is its own doing and not the others'.
+   * per heartbeat interval, so a gap of half a window is its own doing and not the others'.
    */
   tick(now: Millis): number {
     const gap = this.#lastTick === undefined ? 0 : now - this.#lastTick

@@ -37,8 +37,7 @@ export interface LogWriterOptions {
 
 /**
  * The gateway's end of the log: gives each event its lsn, lays the records down once, and sends them to the
- * backup
- * in epochs (design, "Epochs": self-clocking group commit).
+ * backup in epochs (design, "Epochs": self-clocking group commit).
  *
  *     committed          lastSent             lastLsn
  *  ──────┤ in flight ────────┤ gathering ────────┤
@@ -101,8 +100,7 @@ export class LogWriter {
 
   /**
    * The link is back and the backup holds everything up to `held`. False if that is not a place from which
-   * this
-   * writer can go on: then a new history must begin.
+   * this writer can go on: then a new history must begin.
    */
   resume(held: Lsn): boolean {
     const atBoundary = held === this.#committed || this.#inFlight.some(epoch => epoch.lastLsn === held)

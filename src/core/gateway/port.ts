@@ -70,8 +70,7 @@ export interface FailoverSummary {
 
 /**
  * Everything the gateway's core wants done. Nothing here fails or answers at once, unless it says so: answers
- * come
- * as calls of the callbacks given, or as messages, in a later turn.
+ * come as calls of the callbacks given, or as messages, in a later turn.
  */
 export interface GatewayPort {
   readonly hash: Hash
@@ -95,8 +94,7 @@ export interface GatewayPort {
   acknowledge(connection: ConnectionId, received: OutputOffset): void
   /**
    * Cuts the guest's path: what the kernel had already received for the guest-facing sides is still delivered
-   * to
-   * them, then `done` is called, and then nothing of the old guest arrives any more.
+   * to them, then `done` is called, and then nothing of the old guest arrives any more.
    */
   cutPath(done: () => void): void
   /** Makes `state` durable; never calls back if that fails, but stops the process. */

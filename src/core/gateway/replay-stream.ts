@@ -14,10 +14,8 @@ export type InputRecord = DataRecord | EndRecord
 
 /**
  * One connection during replay: where its input stands in the restored guest, and what of its output has been
- * made
- * again. `alive` is the client's connection, if the client is still there; a connection that ended after the
- * mark is
- * replayed too, because what it did is part of the guest's state.
+ * made again. `alive` is the client's connection, if the client is still there; a connection that ended after
+ * the mark is replayed too, because what it did is part of the guest's state.
  */
 export class ReplayStream implements StreamEvents {
   readonly id: ConnectionId
@@ -85,8 +83,7 @@ export class ReplayStream implements StreamEvents {
     if (this.logged <= this.sent) return
     if (record.kind === RecordKind.data) {
       this.side?.write(record.bytes.subarray(Math.max(0, this.sent - place)))
-    }
-    else this.side?.end()
+    } else this.side?.end()
     this.sent = this.logged
   }
 

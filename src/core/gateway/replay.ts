@@ -52,12 +52,10 @@ export interface ReplayOptions {
  * Replays the tail into a restored guest (design, "Failover, step by step", 4 to 6).
  *
  * Records are taken in lsn order and causally: a READ record is passed only when the output it names has been
- * made
- * again, so no input is sent before the outputs that had been received before it. Inputs that overlapped have
- * no
- * recorded order; with `replay.order: output` the last input before an output waits for the place of that
- * output,
- * so that such inputs are sent one at a time, in the order in which their first output had been received:
+ * made again, so no input is sent before the outputs that had been received before it. Inputs that overlapped
+ * have no recorded order; with `replay.order: output` the last input before an output waits for the place of
+ * that output, so that such inputs are sent one at a time, in the order in which their first output had been
+ * received:
  *
  *   tail      D(a) D(b) R(b) R(a) D(a) …
  *   sent      D(b), await R(b), D(a), await R(a), D(a) …
@@ -215,9 +213,10 @@ export class Replay {
    */
   #isOfFinished(record: LogRecord): boolean {
     switch (record.kind) {
-      case RecordKind.adopt: case RecordKind.open: case RecordKind.mark: case RecordKind.data: case RecordKind.end:
-        return false
-      default: return !this.#streams.has(record.connection)
+      case RecordKind.adopt: case RecordKind.open: case RecordKind.mark:
+      case RecordKind.data: case RecordKind.end: return false
+      case RecordKind.connected: case RecordKind.floor: case RecordKind.read: case RecordKind.reset:
+      case RecordKind.guestEnd: case RecordKind.guestReset: return !this.#streams.has(record.connection)
     }
   }
 
@@ -227,7 +226,8 @@ export class Replay {
 
   #stream(connection: ConnectionId): ReplayStream {
     const stream = this.#streams.get(connection)
-    invariant(stream !== undefined, 'a record of the tail belongs to a connection that came before it', { connection })
+    const what = 'a record of the tail belongs to a connection that came before it'
+    invariant(stream !== undefined, what, { connection })
     return stream
   }
 
@@ -282,7 +282,9 @@ export class Replay {
   }
 
   #compared(stream: ReplayStream): boolean {
-    if (stream.state !== 'gone' && stream.comparison.differs) this.#diverge(stream, 'it said something else than before')
+    if (stream.state !== 'gone' && stream.comparison.differs) {
+      this.#diverge(stream, 'it said something else than before')
+    }
     return true
   }
 
@@ -316,8 +318,8 @@ export class Replay {
   #passAdopt(record: AdoptRecord): boolean {
     if (this.#attaching >= attachingMax) return false
     const stream = this.#newStream(record.connection, record.service, record.input)
-    // What the gateway had read when the guest stood still was said before the checkpoint. Later output the restored
-    // guest says again, perhaps otherwise, unless the client has it already.
+    // What the gateway had read when the guest stood still was said before the checkpoint. Later output the
+    // restored guest says again, perhaps otherwise, unless the client has it already.
     const { alive } = stream
     const received = alive === undefined ? nowhere : outputOffset(Math.max(alive.released, record.output))
     this.#attaching++
@@ -358,7 +360,8 @@ export class Replay {
       this.#options.dataPath.floors.restartAt(alive, answer.input)
       this.#options.held.deliver(alive, answer.resumesAt)
       stream.cap = alive.released
-      const known = alive.released === answer.resumesAt ? alive.releasedHash : this.#knownAt(record, answer.resumesAt)
+      const known = alive.released === answer.resumesAt
+        ? alive.releasedHash : this.#knownAt(record, answer.resumesAt)
       stream.join(answer.side, answer.input, answer.resumesAt, known)
     }
     this.#wantForeseen(stream)

@@ -32,8 +32,7 @@ export interface ReplicationContext {
 
 /**
  * Keeps the backup supplied: which host it is, the history of its log, the marks of checkpoints, and from
- * these how
- * well the guest is protected.
+ * these how well the guest is protected.
  */
 export class Replication {
   readonly #context: ReplicationContext

@@ -4,8 +4,7 @@ import type { Durability } from '../message.ts'
 /**
  * When a response may go to the client (design, "Release modes"):
  * `epoch` when every event logged before the gateway read it is committed; `checkpoint` when the guest's
- * state
- * that made it is in a checkpoint that counts (Remus); `immediate` at once (the published LLM).
+ * state that made it is in a checkpoint that counts (Remus); `immediate` at once (the published LLM).
  */
 export type ReleaseMode = 'epoch' | 'checkpoint' | 'immediate'
 
