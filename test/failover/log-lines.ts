@@ -1,0 +1,101 @@
+/** One line of a process's log (docs/LOGS.md). */
+export type LogLine = Readonly<Record<string, unknown>> & { readonly event: string }
+
+type Matches = (line: LogLine) => boolean
+
+interface Looking {
+  readonly from?: number
+  readonly matches?: Matches
+}
+
+interface Waiter {
+  readonly event: string
+  readonly matches: Matches
+  readonly resolve: (line: LogLine) => void
+  readonly reject: (error: Error) => void
+}
+
+/** How long a line may take to come, in milliseconds: so that a failing test says what it waited for. */
+const patienceMs = 25_000
+const shownLines = 25
+
+/** All lines that one process has logged, and those that somebody waits for. */
+export class LogLines {
+  readonly #name: string
+  readonly #lines: LogLine[] = []
+  readonly #texts: string[] = []
+  readonly #waiters = new Set<Waiter>()
+
+  constructor(name: string) {
+    this.#name = name
+  }
+
+  /** How many lines there are; a place from which to look on. */
+  get count(): number {
+    return this.#lines.length
+  }
+
+  add(text: string): void {
+    this.#texts.push(text)
+    const line = parse(text)
+    if (line === undefined) return
+    this.#lines.push(line)
+    for (const waiter of this.#waiters) {
+      if (line.event !== waiter.event || !waiter.matches(line)) continue
+      this.#waiters.delete(waiter)
+      waiter.resolve(line)
+    }
+  }
+
+  /** The lines of `event` from the place `from` on. */
+  all(event: string, from = 0): readonly LogLine[] {
+    return this.#lines.slice(from).filter((line) => line.event === event)
+  }
+
+  /** The first line of `event` from the place `from` on that matches; rejects when it does not come. */
+  until(event: string, { from = 0, matches = () => true }: Looking = {}): Promise<LogLine> {
+    const there = this.all(event, from).find(matches)
+    if (there !== undefined) return Promise.resolve(there)
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => this.#giveUp(waiter, 'in time'), patienceMs)
+      const waiter: Waiter = {
+        event, matches,
+        resolve: (line) => {
+          clearTimeout(timer)
+          resolve(line)
+        },
+        reject: (error) => {
+          clearTimeout(timer)
+          reject(error)
+        }
+      }
+      this.#waiters.add(waiter)
+    })
+  }
+
+  /** The next line of `event`, not one that is there already. */
+  next(event: string, matches: Matches = () => true): Promise<LogLine> {
+    return this.until(event, { from: this.count, matches })
+  }
+
+  /** The process is gone: nothing comes any more. */
+  ended(): void {
+    for (const waiter of this.#waiters) this.#giveUp(waiter, 'before it ended')
+  }
+
+  #giveUp(waiter: Waiter, when: string): void {
+    this.#waiters.delete(waiter)
+    const last = this.#texts.slice(-shownLines).join('\n')
+    waiter.reject(new Error(`${this.#name} did not log "${waiter.event}" ${when}; its last lines:\n${last}`))
+  }
+}
+
+function parse(text: string): LogLine | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null && 'event' in value && typeof value.event === 'string'
+      ? value as LogLine : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,61 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { LogLines } from './log-lines.ts'
+
+/** A process of Tailgate in a process group of its own, and every line that it has logged. */
+export class Process {
+  readonly name: string
+  readonly log: LogLines
+  readonly exited: Promise<void>
+  readonly #child: ChildProcess
+  #gone = false
+
+  /** Runs Node with `args`. */
+  constructor(name: string, args: readonly string[]) {
+    this.name = name
+    this.log = new LogLines(name)
+    const stdio = ['ignore', 'ignore', 'pipe', 'ipc'] as const
+    const child = spawn(process.execPath, args, { detached: true, stdio: [...stdio] })
+    this.#child = child
+    this.exited = once(child, 'close').then(() => {
+      this.#gone = true
+      this.log.ended()
+    })
+    if (child.stderr === null) return
+    createInterface({ input: child.stderr }).on('line', (text) => this.log.add(text))
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
+  get gone(): boolean {
+    return this.#gone
+  }
+
+  /** Sends a message to the program that the process runs. */
+  tell(message: unknown): void {
+    this.#child.send(message as object)
+  }
+
+  /** To the process alone: an agent's guest goes on. */
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal)
+  }
+
+  /** To the process and all that it has started, also when it is gone itself. */
+  signalGroup(signal: NodeJS.Signals): void {
+    try {
+      process.kill(-this.pid, signal)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+    }
+  }
+
+  /** Ends it and all that it has started as a power cut would, and resolves when it is gone. */
+  async kill(): Promise<void> {
+    this.signalGroup('SIGKILL')
+    await this.exited
+  }
+}
