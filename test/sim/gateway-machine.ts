@@ -148,7 +148,7 @@ export class GatewayMachine {
     if (this.path !== guest.host.name) return lost()
     const socket = this.#sockets.get(segment.port)
     if (socket !== undefined) return socket.receive(segment)
-    if (this.port?.dialed(segment) === true) return
+    if (this.port?.dialed(segment, lost) === true) return
     // From the drain to the last attach a shield keeps the kernel from resetting what the guest still has.
     if (this.core?.failover === undefined && segment.kind !== 'reset') {
       this.toGuest({ ...segment, kind: 'reset', bytes: noBytes, fin: false }, { client: 0, service: 0 }, () => undefined)

@@ -89,10 +89,13 @@ export class SimGatewayPort implements GatewayPort {
   }
 
   /** A segment for no socket: perhaps the answer to a dial. */
-  dialed(segment: Segment): boolean {
+  dialed(segment: Segment, lost: () => void): boolean {
     const dial = this.#dials.get(segment.port)
     if (dial === undefined) return false
-    if (segment.kind !== 'syn-ack' && segment.kind !== 'reset') return false
+    if (segment.kind !== 'syn-ack' && segment.kind !== 'reset') {
+      lost()
+      return true
+    }
     this.#dials.delete(segment.port)
     if (segment.kind === 'reset') {
       this.process.after(this.world.readDelay(), () => dial.done({ ok: false, refused: true, reason: 'refused' }))

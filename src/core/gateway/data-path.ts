@@ -1,15 +1,14 @@
 import { invariant } from '../../base/invariant.ts'
-import {
-  connectionId, inputOffset, lsn, outputOffset, type ConnectionId, type Lsn
-} from '../ids.ts'
+import { connectionId, inputOffset, outputOffset, type ConnectionId, type Lsn } from '../ids.ts'
 import { recordDataBytesMax } from '../record-codec.ts'
 import { RecordKind } from '../record.ts'
 import type { StreamEvents, StreamSide } from '../stream.ts'
 import { ClientPause, Connection, GuestPause, type Ending } from './connection.ts'
 import { Floors } from './floors.ts'
-import { HoldQueue, type Held } from './hold-queue.ts'
+import type { Held } from './hold-queue.ts'
 import type { LogWriter } from './log-writer.ts'
 import type { GatewayPort, OpenResult } from './port.ts'
+import { ReleaseGate } from './release-gate.ts'
 import type { GuestSettings } from './settings.ts'
 
 /** How often a guest that does not answer is dialed for one connection before the client is turned away. */
@@ -22,6 +21,7 @@ const dialsMax = 100
 export class DataPath {
   readonly connections = new Map<ConnectionId, Connection>()
   readonly floors: Floors
+  readonly gate: ReleaseGate
   readonly #settings: GuestSettings
   readonly #port: GatewayPort
   readonly #writer: LogWriter
@@ -32,21 +32,22 @@ export class DataPath {
   #overHeld: Connection[] = []
   /** Paused because one of its sides does not take what was sent. */
   readonly #full = new Set<Connection>()
-  readonly #epochs = new HoldQueue<Connection>()
-  readonly #checkpoints = new HoldQueue<Connection>()
   #nextConnection = 1
   #frozen = true
-  /** In `checkpoint` mode output is held only once a checkpoint could count that lacks it. */
-  #holdForCheckpoint = false
 
   constructor(settings: GuestSettings, port: GatewayPort, writer: LogWriter) {
     this.#settings = settings
     this.#port = port
     this.#writer = writer
     this.floors = new Floors(this.connections, writer)
+    this.gate = new ReleaseGate(writer, {
+      release: held => this.#release(held),
+      freed: connection => this.#outputDrained(connection),
+      drained: () => { if (this.heldBytes <= settings.heldBytes / 2) this.#resumeOverHeld() }
+    })
   }
 
-  get heldBytes(): number { return this.#epochs.bytes + this.#checkpoints.bytes }
+  get heldBytes(): number { return this.gate.bytes }
   get frozen(): boolean { return this.#frozen }
 
   /**
@@ -71,7 +72,7 @@ export class DataPath {
       data: bytes => this.#clientData(connection, bytes),
       end: () => this.#clientEnd(connection),
       reset: () => this.#clientReset(connection),
-      drain: () => this.#clientDrained(connection)
+      drain: () => this.#outputDrained(connection)
     }
   }
 
@@ -209,7 +210,7 @@ export class DataPath {
     if (connection.client === undefined) return
     const copy = this.#port.allocate(bytes.length)
     copy.set(bytes)
-    this.#hold(this.#heldOf(connection, 'data', copy))
+    this.gate.pass(this.#heldOf(connection, 'data', copy))
     this.#limitOutput(connection)
   }
 
@@ -224,7 +225,7 @@ export class DataPath {
     this.#writer.append({ kind: RecordKind.guestEnd, connection: connection.id, output })
     connection.outputReceived = outputOffset(output + 1)
     this.#port.acknowledge(connection.id, connection.outputReceived)
-    this.#hold(this.#heldOf(connection, 'end'))
+    this.gate.pass(this.#heldOf(connection, 'end'))
   }
 
   guestReset(connection: Connection): void {
@@ -235,27 +236,7 @@ export class DataPath {
     connection.pauseClient(ClientPause.backlog)
     const output = connection.outputReceived
     this.#writer.append({ kind: RecordKind.guestReset, connection: connection.id, output })
-    this.#hold(this.#heldOf(connection, 'reset'))
-  }
-
-  #hold(held: Held<Connection>): void {
-    const connection = held.owner
-    if (connection.heldItems === 0 && this.#isSafe(connection, held.barrier)) return this.#release(held)
-    connection.heldItems++
-    connection.heldBytes += held.bytes?.length ?? 0
-    this.#queueOf(connection).push(held)
-  }
-
-  #isSafe(connection: Connection, barrier: Lsn): boolean {
-    switch (connection.release) {
-      case 'immediate': return true
-      case 'epoch': return barrier <= this.#writer.committed
-      case 'checkpoint': return !this.#holdForCheckpoint
-    }
-  }
-
-  #queueOf(connection: Connection): HoldQueue<Connection> {
-    return connection.release === 'checkpoint' ? this.#checkpoints : this.#epochs
+    this.gate.pass(this.#heldOf(connection, 'reset'))
   }
 
   #release(held: Held<Connection>): void {
@@ -280,37 +261,8 @@ export class DataPath {
 
   /** The backup has everything up to `committed`. */
   committed(committed: Lsn): void {
-    this.#drainQueue(this.#epochs, committed)
+    this.gate.committed(committed)
     if (!this.#writer.congested) this.#resumeCongested()
-  }
-
-  /** A mark was answered: output read from now on must wait for a later checkpoint. */
-  holdForCheckpoint(): void {
-    this.#holdForCheckpoint = true
-  }
-
-  /** The checkpoint with this mark counts: what had been read when the mark was given is safe. */
-  checkpointCounted(mark: Lsn): void {
-    this.#drainQueue(this.#checkpoints, lsn(mark - 1))
-  }
-
-  /** No checkpoint can count for now: `checkpoint` mode has nothing to wait for. */
-  releaseCheckpointMode(): void {
-    this.#holdForCheckpoint = false
-    this.#drainQueue(this.#checkpoints, this.#writer.lastLsn)
-  }
-
-  #drainQueue(queue: HoldQueue<Connection>, safe: Lsn): void {
-    for (let held = queue.shift(safe); held !== undefined; held = queue.shift(safe)) {
-      const connection = held.owner
-      connection.heldItems--
-      connection.heldBytes -= held.bytes?.length ?? 0
-      this.#release(held)
-      if (this.#outputBacklog(connection) <= this.#settings.connectionBytes / 2) {
-        connection.resumeGuest(GuestPause.backlog)
-      }
-    }
-    if (this.heldBytes <= this.#settings.heldBytes / 2) this.#resumeOverHeld()
   }
 
   // ---- back-pressure
@@ -330,15 +282,15 @@ export class DataPath {
     }
   }
 
-  #clientDrained(connection: Connection): void {
+  #outputDrained(connection: Connection): void {
     if (this.#outputBacklog(connection) <= this.#settings.connectionBytes / 2) {
       connection.resumeGuest(GuestPause.backlog)
     }
   }
 
   /**
-   * Looks again at connections that were paused for a backlog. A side tells of a drain only from its own marks on,
-   * which say nothing of a backlog that was partly held here. Called now and then.
+   * Looks again at connections that were paused for a backlog. A side tells of a drain only from its own
+   * marks on, which say nothing of a backlog that was partly held here. Called now and then.
    */
   recheckBacklogs(): void {
     const low = this.#settings.connectionBytes / 2
@@ -362,7 +314,10 @@ export class DataPath {
     const overHeld = this.#overHeld
     if (overHeld.length === 0) return
     this.#overHeld = []
-    for (const connection of overHeld) connection.resumeGuest(GuestPause.held)
+    // One that has ended meanwhile has nothing left to read, and its side may be gone.
+    for (const connection of overHeld) {
+      if (this.connections.has(connection.id)) connection.resumeGuest(GuestPause.held)
+    }
   }
 
   // ---- histories and failover
@@ -378,10 +333,10 @@ export class DataPath {
   }
 
   #adopt(connection: Connection): void {
-    const { id, service, connected, inputLogged, outputReceived, outputHash, clientAddress, path } = connection
+    const { id, service, connected, clientAddress, path } = connection
     this.#writer.append({
-      kind: RecordKind.adopt, connection: id, service, connected, input: inputLogged,
-      output: outputReceived, hash: outputHash, client: clientAddress, path
+      kind: RecordKind.adopt, connection: id, service, connected, client: clientAddress, path,
+      input: connection.inputLogged, output: connection.outputReceived, hash: connection.outputHash
     })
   }
 
@@ -407,7 +362,9 @@ export class DataPath {
     const waiting = this.#waiting
     this.#waiting = []
     for (const connection of waiting) if (this.connections.has(connection.id)) this.#open(connection)
-    for (const connection of this.connections.values()) if (!connection.connected) this.#redial(connection, waiting)
+    for (const connection of this.connections.values()) {
+      if (!connection.connected) this.#redial(connection, waiting)
+    }
   }
 
   #redial(connection: Connection, opened: readonly Connection[]): void {
@@ -425,11 +382,7 @@ export class DataPath {
 
   /** Takes all held output out, for a failover to decide on. */
   takeHeld(): Held<Connection>[] {
-    const all = [...this.#epochs.takeAll(), ...this.#checkpoints.takeAll()]
-    for (const { owner } of all) {
-      owner.heldItems = 0
-      owner.heldBytes = 0
-    }
+    const all = this.gate.takeAll()
     this.#resumeOverHeld()
     return all
   }
@@ -445,9 +398,9 @@ export class DataPath {
 
   /** Gives the client the end of the output, as the guest has it already. */
   deliverEnd(connection: Connection): void {
-    this.#release({
-      owner: connection, bytes: undefined, sign: 'end', hash: connection.releasedHash, barrier: this.#writer.lastLsn
-    })
+    const { releasedHash: hash } = connection
+    const barrier = this.#writer.lastLsn
+    this.#release({ owner: connection, bytes: undefined, sign: 'end', hash, barrier })
   }
 
   /** Joins a connection to its side in the new generation, from the place where both agree. */

@@ -138,7 +138,7 @@ export class Replication {
     port.report({ type: 'history', history, backup: host.name })
     this.#context.assignPrimary()
     this.tell()
-    dataPath.releaseCheckpointMode()
+    dataPath.gate.releaseCheckpointMode()
   }
 
   acknowledge(upTo: Lsn): void {
@@ -173,7 +173,7 @@ export class Replication {
     // Said before anything is released that no backup holds.
     this.#context.setProtection({ state: 'unprotected', reason })
     dataPath.committed(writer.committed)
-    dataPath.releaseCheckpointMode()
+    dataPath.gate.releaseCheckpointMode()
     port.report({ type: 'history', history: noHistory, backup: '' as HostName })
     this.#context.assignPrimary()
   }
@@ -222,7 +222,7 @@ export class Replication {
     dataPath.floors.log(Number.MAX_SAFE_INTEGER)
     const lsn = writer.append({ kind: RecordKind.mark, checkpoint })
     this.#remember(checkpoint, lsn)
-    dataPath.holdForCheckpoint()
+    dataPath.gate.holdForCheckpoint()
     this.#context.send(host.name, { type: 'mark', checkpoint, lsn })
     writer.flush()
     port.report({ type: 'mark', checkpoint, lsn })
@@ -262,14 +262,14 @@ export class Replication {
     for (const [other, lsn] of this.#marks) if (lsn <= mark) this.#marks.delete(other)
     port.report({ type: 'checkpoint-counted', checkpoint, mark, bytes })
     this.tell()
-    dataPath.checkpointCounted(mark)
+    dataPath.gate.checkpointCounted(mark)
   }
 
   checkpointFailed(checkpoint: CheckpointId, reason: string): void {
     const { port, dataPath } = this.#context
     port.report({ type: 'checkpoint-failed', checkpoint, reason })
     const newest = [...this.#marks.keys()].at(-1)
-    if (this.#counted === undefined && newest === checkpoint) dataPath.releaseCheckpointMode()
+    if (this.#counted === undefined && newest === checkpoint) dataPath.gate.releaseCheckpointMode()
   }
 
   /** Says how well the guest is protected now. */

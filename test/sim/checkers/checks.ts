@@ -24,6 +24,8 @@ export class Checks {
   #connections = new Map<number, number>()
   /** The same of each history, whose gateway may be gone. */
   readonly #clientsOf = new Map<string, ReadonlyMap<number, number>>()
+  /** The guest-facing port of each client's connection; a dial that was given up leaves another in the guest. */
+  readonly #ports = new Map<number, number>()
   /** What the gateway has given to each client. */
   readonly #given = new Map<number, ByteLog>()
   readonly #values = new Map<string, number>()
@@ -51,6 +53,7 @@ export class Checks {
     return clients?.get(connection) ?? -1
   }
 
+  portOf(client: number): number | undefined { return this.#ports.get(client) }
   connectionOf(client: number): number | undefined { return this.#connections.get(client) }
   placesAtMark(history: string, checkpoint: number): Map<number, number> | undefined {
     return this.#history.placesAtMark(history, checkpoint)
@@ -186,6 +189,11 @@ export class Checks {
   gatewayReport(report: GatewayReport): void {
     switch (report.type) {
       case 'connection-open': return this.#opened(report.connection)
+      case 'connection-connected': {
+        const { id, path } = report.connection
+        this.#ports.set(this.clientOf(id), new DataView(path.buffer, path.byteOffset).getUint32(0, true))
+        return
+      }
       case 'connection-end': return this.#ended(report.connection, report.ending)
       case 'history':
         this.#clientsOf.set(report.history, this.#clients)

@@ -33,7 +33,7 @@ export function checkPruned(world: World, host: string, log: TailLog, checkpoint
   for (const tcb of image.snapshot.tcbs) {
     const connection = world.checks.connectionOf(tcb.client)
     const logged = connection === undefined ? undefined : atMark?.get(connection)
-    if (connection === undefined || logged === undefined) continue
+    if (connection === undefined || logged === undefined || world.checks.portOf(tcb.client) !== tcb.port) continue
     const has = starts.get(tcb.client)
     const { received } = tcb.receive
     if (has === undefined ? logged > received : has > received) {
