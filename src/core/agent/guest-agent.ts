@@ -374,6 +374,8 @@ export class GuestAgent {
         failed: at => { this.#promotionFailed(at) }
       }
     }, order, askedAt)
+    // The gateway may have died while its order was made durable: nobody will go on with this promotion.
+    if (this.#gateway === undefined) this.#promotion.gatewayLost()
     this.#promotion.advance(now)
   }
 
