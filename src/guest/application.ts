@@ -1,12 +1,24 @@
 import type { GuestClock } from './clock.ts'
-import type { Command } from './command.ts'
-import { commands, commandTable } from './commands/table.ts'
 import { Pubsub, type PubsubState, type SessionTable } from './pubsub.ts'
 import { Random } from './random.ts'
 import { ReplyError } from './reply-error.ts'
 import type { Session } from './session.ts'
 import { Store, type StoreState } from './store.ts'
 import { Waiting } from './waiting.ts'
+
+/** What a command does: it writes its whole reply to `session.out`, or throws a ReplyError. */
+export type Run = (app: Application, session: Session, args: readonly string[]) => void
+
+export interface Command {
+  readonly name: string
+  /** Words including the name; negative: at least so many. */
+  readonly arity: number
+  readonly run: Run
+  /** Runs at once between MULTI and EXEC. */
+  readonly immediate: boolean
+  /** Allowed to a RESP2 client that has subscriptions. */
+  readonly whileSubscribed: boolean
+}
 
 /** All that the application knows apart from its sessions, as the snapshot keeps it. */
 export interface ApplicationState {
@@ -27,13 +39,19 @@ export class Application {
   readonly pubsub = new Pubsub()
   readonly waiting = new Waiting()
   readonly random = new Random()
-  readonly commands = commands
+  readonly commands: readonly Command[]
   readonly sessions = new Map<number, Session>()
+  /** By the name in capitals, and in small letters so that both spellings are found at once. */
+  readonly #byName: ReadonlyMap<string, Command>
   /** A fault for tests: counters of keys that begin so count one too many. */
   skewPrefix: string | undefined
 
-  constructor(clock: GuestClock) {
+  /** `commands`: every one once. */
+  constructor(clock: GuestClock, commands: readonly Command[]) {
     this.clock = clock
+    this.commands = commands
+    this.#byName = new Map(commands.flatMap((command): [string, Command][] =>
+      [[command.name.toUpperCase(), command], [command.name, command]]))
     this.store = new Store(clock)
   }
 
@@ -82,7 +100,7 @@ export class Application {
   }
 
   commandOf(name: string): Command | undefined {
-    return commandTable.get(name) ?? commandTable.get(name.toUpperCase())
+    return this.#byName.get(name) ?? this.#byName.get(name.toUpperCase())
   }
 
   /** Runs a command that has been checked. A failing one leaves only its error in the reply. */

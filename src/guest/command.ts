@@ -1,20 +1,5 @@
-import type { Application } from './application.ts'
+import type { Command, Run } from './application.ts'
 import { notAnInteger, type ReplyError } from './reply-error.ts'
-import type { Session } from './session.ts'
-
-/** What a command does: it writes its whole reply to `session.out`, or throws a ReplyError. */
-export type Run = (app: Application, session: Session, args: readonly string[]) => void
-
-export interface Command {
-  readonly name: string
-  /** Words including the name; negative: at least so many. */
-  readonly arity: number
-  readonly run: Run
-  /** Runs at once between MULTI and EXEC. */
-  readonly immediate: boolean
-  /** Allowed to a RESP2 client that has subscriptions. */
-  readonly whileSubscribed: boolean
-}
 
 export function command(
   name: string, arity: number, run: Run, flags: { immediate?: boolean, whileSubscribed?: boolean } = {}

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { TailgateError } from '../base/errors.ts'
 import { Application } from './application.ts'
 import { GuestClock } from './clock.ts'
+import { commands } from './commands/table.ts'
 import { ControlConnection } from './control-connection.ts'
 import { GuestStream, type StreamOwner } from './guest-stream.ts'
 import type { GuestNetwork } from './network.ts'
@@ -42,7 +43,7 @@ const nothing = Buffer.alloc(0)
  * one write.
  */
 export class Guest implements StreamOwner {
-  readonly app = new Application(new GuestClock())
+  readonly app = new Application(new GuestClock(), commands)
   readonly network: GuestNetwork
   #streams = new StreamTable()
   #controls = new Map<bigint, ControlConnection>()

@@ -1,5 +1,6 @@
 import { Application } from '../../src/guest/application.ts'
 import { GuestClock } from '../../src/guest/clock.ts'
+import { commands } from '../../src/guest/commands/table.ts'
 import { Session, type SessionOwner } from '../../src/guest/session.ts'
 import { ReplyReader, type Reply } from './replies.ts'
 
@@ -50,5 +51,5 @@ export class Desk implements SessionOwner {
 }
 
 export function newApplication(): Application {
-  return new Application(new GuestClock())
+  return new Application(new GuestClock(), commands)
 }

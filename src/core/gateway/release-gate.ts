@@ -13,8 +13,9 @@ export interface ReleaseGateEvents {
 }
 
 /**
- * Holds output until it may go to the client (design, "Release modes"): in mode `epoch` until everything logged
- * before it was read is committed, in mode `checkpoint` until a checkpoint counts whose mark came after it.
+ * Holds output until it may go to the client (design, "Release modes"): in mode `epoch` until everything
+ * logged before it was read is committed, in mode `checkpoint` until a checkpoint counts whose mark came
+ * after it.
  */
 export class ReleaseGate {
   readonly #writer: LogWriter

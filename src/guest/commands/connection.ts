@@ -1,5 +1,5 @@
-import type { Application } from '../application.ts'
-import { argument, command, integerOf, type Command } from '../command.ts'
+import type { Application, Command } from '../application.ts'
+import { argument, command, integerOf } from '../command.ts'
 import { ReplyError, syntaxError } from '../reply-error.ts'
 import type { Session } from '../session.ts'
 

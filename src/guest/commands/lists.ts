@@ -1,5 +1,5 @@
-import type { Application } from '../application.ts'
-import { argument, command, integerOf, rangeOf, type Command } from '../command.ts'
+import type { Application, Command } from '../application.ts'
+import { argument, command, integerOf, rangeOf } from '../command.ts'
 import { ListValue } from '../list-value.ts'
 import { noSuchKey, ReplyError, syntaxError } from '../reply-error.ts'
 import type { Session } from '../session.ts'

@@ -1,5 +1,5 @@
-import type { Application } from '../application.ts'
-import { argument, command, type Command } from '../command.ts'
+import type { Application, Command } from '../application.ts'
+import { argument, command } from '../command.ts'
 import { matchesGlob } from '../glob.ts'
 import { ReplyError } from '../reply-error.ts'
 import type { Session } from '../session.ts'

@@ -1,7 +1,5 @@
-import type { Application } from '../application.ts'
-import {
-  argument, bigIntegerOf, command, integerMax, integerMin, integerOf, type Command
-} from '../command.ts'
+import type { Application, Command } from '../application.ts'
+import { argument, bigIntegerOf, command, integerMax, integerMin, integerOf } from '../command.ts'
 import { notAnInteger, ReplyError, syntaxError } from '../reply-error.ts'
 import { bulkBytesMax } from '../resp-parser.ts'
 import type { Session } from '../session.ts'

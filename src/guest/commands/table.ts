@@ -1,4 +1,4 @@
-import type { Command } from '../command.ts'
+import type { Command } from '../application.ts'
 import { connectionCommands } from './connection.ts'
 import { hashCommands } from './hashes.ts'
 import { keyCommands } from './keys.ts'
@@ -14,9 +14,3 @@ export const commands: readonly Command[] = [
   ...connectionCommands, ...hashCommands, ...keyCommands, ...listCommands, ...pubsubCommands,
   ...serverCommands, ...setCommands, ...stringCommands, ...transactionCommands
 ]
-
-/** Them by its name in capitals, and in small letters so that both spellings are found at once. */
-export const commandTable: ReadonlyMap<string, Command> = new Map(
-  commands.flatMap((command): [string, Command][] =>
-    [[command.name.toUpperCase(), command], [command.name, command]])
-)
