@@ -120,11 +120,11 @@ export class Guest {
     if (tcb === undefined) return
     this.#send({
       port: tcb.port, kind: 'syn-ack', offset: 0, bytes: noBytes, fin: false, ack: 0, edge: tcb.receive.edge
-    }, tcb)
+    }, () => this.#lost(tcb))
   }
 
   #input(tcb: Tcb, segment: Segment): void {
-    if (tcb.closed && segment.bytes.length > 0) {
+    if (tcb.closed && segment.offset + segment.bytes.length > tcb.receive.received) {
       this.#reply(tcb.port, 'reset')
       return this.#drop(tcb)
     }
@@ -156,7 +156,7 @@ export class Guest {
     this.#send({
       port: tcb.port, kind: 'data', offset: tcb.send.sent, bytes: noBytes, fin: false, ack: tcb.receive.received,
       edge: tcb.receive.edge
-    }, tcb)
+    }, () => this.#lost(tcb))
   }
 
   #transmit(tcb: Tcb): void {
@@ -164,24 +164,28 @@ export class Guest {
     for (let next = tcb.send.next(segmentBytes); next !== undefined; next = tcb.send.next(segmentBytes)) {
       this.#send({
         port: tcb.port, kind: 'data', ...next, ack: tcb.receive.received, edge: tcb.receive.edge
-      }, tcb)
+      }, () => this.#lost(tcb))
     }
   }
 
-  #reply(port: number, kind: 'reset'): void {
-    this.#send({ port, kind, offset: 0, bytes: noBytes, fin: false, ack: 0, edge: 0 }, undefined)
+  /** A reset that is lost is sent again, as the answer to the other side's keepalive would be. */
+  #reply(port: number, kind: 'reset', attempt = 1): void {
+    this.#send({ port, kind, offset: 0, bytes: noBytes, fin: false, ack: 0, edge: 0 }, () => {
+      if (attempt > 20) return
+      this.process.after(this.#world.resendDelay() * attempt, () => this.#reply(port, kind, attempt + 1))
+    })
   }
 
-  #send(segment: Segment, tcb: Tcb | undefined): void {
-    if (!this.reachable) return this.#lost(tcb)
+  #send(segment: Segment, lost: () => void): void {
+    if (!this.reachable) return lost()
     this.#world.network.send(this.#toGateway, () => {
-      this.#world.gateway.fromGuest(this, segment, () => this.#lost(tcb))
-    }, () => this.#lost(tcb))
+      this.#world.gateway.fromGuest(this, segment, lost)
+    }, lost)
   }
 
   /** Something did not arrive: it is sent again after a while, as long as the connection lives. */
-  #lost(tcb: Tcb | undefined): void {
-    if (tcb === undefined || this.#resending.has(tcb)) return
+  #lost(tcb: Tcb): void {
+    if (this.#resending.has(tcb)) return
     this.#resending.add(tcb)
     this.process.after(this.#world.resendDelay(), () => {
       this.#resending.delete(tcb)

@@ -179,9 +179,7 @@ export class GuestGateway {
       case 'position': return this.#position(host, envelope, message)
       case 'ack': return this.#acknowledged(host, envelope, message)
       case 'mark-request':
-        if (host === this.active && this.#failover === undefined) {
-          this.replication.markRequest(host, envelope, message.checkpoint)
-        }
+        this.#port.afterReads(() => this.#mark(host, envelope, message.checkpoint))
         return
       case 'checkpoint-failed':
         if (host === this.active) this.replication.checkpointFailed(message.checkpoint, message.reason)

@@ -93,6 +93,11 @@ export interface GatewayPort {
   /** Output up to here has been read. */
   acknowledge(connection: ConnectionId, received: OutputOffset): void
   /**
+   * Calls `done` when what the kernel holds at this moment for guest-facing sides that are being read has been
+   * delivered.
+   */
+  afterReads(done: () => void): void
+  /**
    * Cuts the guest's path: what the kernel had already received for the guest-facing sides is still delivered
    * to them, then `done` is called, and then nothing of the old guest arrives any more.
    */

@@ -318,10 +318,9 @@ export class Replay {
   #passAdopt(record: AdoptRecord): boolean {
     if (this.#attaching >= attachingMax) return false
     const stream = this.#newStream(record.connection, record.service, record.input)
-    // What the gateway had read when the guest stood still was said before the checkpoint. Later output the
-    // restored guest says again, perhaps otherwise, unless the client has it already.
-    const { alive } = stream
-    const received = alive === undefined ? nowhere : outputOffset(Math.max(alive.released, record.output))
+    // What the gateway had read when the guest stood still was said before the checkpoint. All later output is wanted
+    // again, also what the restored guest has made since its network opened: it is to be compared.
+    const received = record.output
     this.#attaching++
     stream.state = 'resolving'
     this.#options.port.attach(record.connection, record.service, record.path, received, stream, result => {
