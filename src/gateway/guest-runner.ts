@@ -98,6 +98,8 @@ export class GuestRunner {
       attach: (connection, service, known, received, events, done) =>
         path.attach(connection, service, known, received, events, done),
       acknowledge: (connection, received) => path.acknowledge(connection, received),
+      // Once for the rest of this turn's poll phase, once for a whole one.
+      afterReads: done => setImmediate(() => setImmediate(done)),
       cutPath: done => path.drain(this.core.dataPath.connections, done),
       persist: (state, done) => this.#persist(state, done),
       fence: (host, done) => this.#fence(host, done),

@@ -175,6 +175,10 @@ export class SimGatewayPort implements GatewayPort {
 
   acknowledge(_connection: ConnectionId, _received: OutputOffset): void { /* the kernel acknowledges */ }
 
+  afterReads(done: () => void): void {
+    this.process.after(this.world.readDelay(), done)
+  }
+
   cutPath(done: () => void): void {
     this.world.hook()
     this.machine.path = undefined

@@ -1,6 +1,7 @@
 import { invariant } from '../../base/invariant.ts'
 import {
-  generation, millis, type ConnectionId, type Generation, type HostName, type InputOffset, type Millis
+  generation, millis, type CheckpointId, type ConnectionId, type Generation, type HostName, type InputOffset,
+  type Millis
 } from '../ids.ts'
 import type { AgentMessage, Envelope, GatewayMessage } from '../message.ts'
 import type { StreamEvents, StreamSide } from '../stream.ts'
@@ -195,6 +196,16 @@ export class GuestGateway {
         return
       case 'stale': return this.#answered(host)
     }
+  }
+
+  /**
+   * The guest stands still: everything it has said so far is read before its mark is logged, so that the log
+   * knows the hash at just the place where the checkpoint has each output. Where it does not, what a restored
+   * guest says again cannot be compared at once.
+   */
+  #mark(host: Host, envelope: Envelope, checkpoint: CheckpointId): void {
+    if (host !== this.active || this.#failover !== undefined || envelope.generation !== this.generation) return
+    this.replication.markRequest(host, envelope, checkpoint)
   }
 
   #heartbeat(
