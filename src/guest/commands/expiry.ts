@@ -1,4 +1,4 @@
-import type { Application, Command } from '../application.ts'
+import type { Application } from '../application.ts'
 import { integerOf } from '../command.ts'
 import { ReplyError } from '../reply-error.ts'
 
