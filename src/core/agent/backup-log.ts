@@ -1,5 +1,6 @@
 import type { CheckpointId, Generation, HistoryId, Lsn, Millis } from '../ids.ts'
 import { lsn, noHistory, noLsn } from '../ids.ts'
+import type { LogMark } from '../log/connection-index.ts'
 import type { AgentPort, LogSettings, LogSnapshot } from './port.ts'
 import type { AgentVoice } from './voice.ts'
 
@@ -28,8 +29,10 @@ export class BackupLog {
   #handed: Lsn = noLsn
   #stored: Lsn = noLsn
   /** The checkpoint the log was pruned to, or is being pruned to. */
-  #base: { readonly checkpoint: CheckpointId, readonly lsn: Lsn } | undefined
-  #pruning = 0
+  #base: LogMark | undefined
+  /** The prune that the store works on, and the one that comes after it. */
+  #pruning = false
+  #pruneNext: LogMark | undefined
   /** Orders whose answers belong to a log that is not the present one are told by this. */
   #incarnation = 0
   /** The gateway waits for a `position`, which is sent when nothing is on its way to the store. */
@@ -53,7 +56,7 @@ export class BackupLog {
   get failure(): string { return this.#failure }
   /** Nothing is on its way to the store. */
   get settled(): boolean {
-    return this.#phase !== 'opening' && this.#handed === this.#stored && this.#pruning === 0
+    return this.#phase !== 'opening' && this.#handed === this.#stored && !this.#pruning
   }
 
   /** The gateway made this host its backup and wants to know what it holds. */
@@ -75,7 +78,7 @@ export class BackupLog {
     this.#history = history
     this.#handed = this.#stored = lsn(firstLsn - 1)
     this.#base = undefined
-    this.#pruning = 0
+    this.#forgetPrunes()
     this.#positionDue = this.#gapTold = false
     this.#port.report({ type: 'log-begun', history, lsn: firstLsn })
     this.#port.beginLog(history, generation, firstLsn, (now, outcome) => {
@@ -100,18 +103,35 @@ export class BackupLog {
     })
   }
 
-  /** Drops what a replay from this mark does not need; {@link BackupLogEvents.changed} when that is done. */
+  /**
+   * Drops what a replay from this mark does not need; {@link BackupLogEvents.changed} when that is done.
+   * While the store still works on an earlier mark only the newest waits: the store remembers a few marks,
+   * and would not know one that had to wait for many others.
+   */
   prune(checkpoint: CheckpointId, mark: Lsn): void {
+    this.#base = this.#pruneNext = { checkpoint, lsn: mark }
+    if (!this.#pruning) this.#prune()
+  }
+
+  #prune(): void {
+    const next = this.#pruneNext
+    if (next === undefined) return
     const incarnation = this.#incarnation
-    this.#base = { checkpoint, lsn: mark }
-    this.#pruning++
-    this.#port.pruneLog(checkpoint, mark, (now, outcome) => {
+    this.#pruning = true
+    this.#pruneNext = undefined
+    this.#port.pruneLog(next.checkpoint, next.lsn, (now, outcome) => {
       if (incarnation !== this.#incarnation) return
-      this.#pruning--
+      this.#pruning = false
       if (!outcome.ok) return this.#fail(now, outcome.reason)
+      this.#prune()
       this.#answerPosition()
       this.#events.changed(now)
     })
+  }
+
+  #forgetPrunes(): void {
+    this.#pruning = false
+    this.#pruneNext = undefined
   }
 
   /** Whether it holds the MARK record of this checkpoint at this lsn, and everything before it, durably. */
@@ -128,7 +148,7 @@ export class BackupLog {
     this.#history = noHistory
     this.#handed = this.#stored = noLsn
     this.#base = undefined
-    this.#pruning = 0
+    this.#forgetPrunes()
     this.#positionDue = false
     this.#port.dropLog()
   }
@@ -151,7 +171,7 @@ export class BackupLog {
     this.#history = log.history
     this.#handed = this.#stored = log.lastLsn
     this.#base = log.base
-    this.#pruning = 0
+    this.#forgetPrunes()
   }
 
   /**
@@ -203,7 +223,7 @@ export class BackupLog {
     this.#failure = reason
     this.#incarnation++
     this.#handed = this.#stored
-    this.#pruning = 0
+    this.#forgetPrunes()
     this.#port.report({ type: 'log-failed', history: this.#history, lsn: this.#stored, reason })
     this.#voice.toGateway(this.#history, { type: 'log-failed', reason })
     this.#answerPosition()

@@ -295,3 +295,20 @@ void t.test('a prune that fails ends what the log can be used for', t => {
   t.match(rig.messages('log-failed'), [{ reason: 'i/o error' }])
   t.end()
 })
+
+void t.test('while the log is pruned, only the newest checkpoint that counts waits to be pruned to', t => {
+  const rig = protectedBackup()
+  for (const [id, mark] of [[8, 4], [9, 5], [10, 5]] as const) {
+    rig.marks.set(checkpointId(id), lsn(mark))
+    receive(rig, id, mark)
+    rig.ok('finishImage')
+  }
+  t.equal(rig.messages('counted').length, 3, 'none of them waits for a prune to count')
+  const prunes = (): string[] => rig.ordered().filter(order => order.startsWith('pruneLog'))
+  t.same(prunes(), ['pruneLog 8 4'])
+  rig.ok('pruneLog')
+  t.same(prunes(), ['pruneLog 10 5'])
+  rig.ok('pruneLog')
+  t.notOk(rig.waits('pruneLog'))
+  t.end()
+})
