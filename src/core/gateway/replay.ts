@@ -129,7 +129,8 @@ export class Replay {
   #enqueue(record: LogRecord): void {
     const queued: Queued = { record, deferred: false }
     this.#queue.push(queued)
-    this.#counts.records++
+    // What stands for the connections of before the mark is joined, not replayed.
+    if (record.kind !== RecordKind.adopt) this.#counts.records++
     if (record.kind === RecordKind.data) {
       this.#counts.inputBytes += record.bytes.length
       this.#undecided.set(record.connection, queued)
