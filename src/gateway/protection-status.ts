@@ -21,7 +21,7 @@ export function protectionStatus(protection: CoreProtection, guest: GuestConfig)
       const { phase, reason, blocked } = protection
       return {
         state: 'failing-over', reason: blocked ?? `${reason}; in the phase ${phase}`,
-        todo: blocked?.includes('tailgate failover') === true ? 'Do what the reason says.' : ''
+        todo: blockedTodo(blocked, guest)
       }
     }
     case 'lost':
@@ -31,6 +31,13 @@ export function protectionStatus(protection: CoreProtection, guest: GuestConfig)
           + `tailgate failover ${guest.name} --accept-loss`
       }
   }
+}
+
+/** Whoever waits for a lease, which may be a long one, need not: an operator may vouch. */
+function blockedTodo(blocked: string | undefined, guest: GuestConfig): string {
+  if (blocked === undefined) return ''
+  if (blocked.includes('tailgate failover')) return 'Do what the reason says.'
+  return `Wait, or make sure that its host is off and run: tailgate failover ${guest.name}`
 }
 
 function unprotectedTodo(guest: GuestConfig): string {
