@@ -103,8 +103,8 @@ export class Lab {
     const verb = name === 'gateway' ? 'gateway' : 'agent'
     const args = faults === undefined
       ? [cli, verb, '-c', this.#config(name)]
-      : ['--import=tsx', faultyAgent, this.#config(name), JSON.stringify(faults)]
-    const child = new Process(name, args)
+      : [`--import=${import.meta.resolve('tsx')}`, faultyAgent, this.#config(name), JSON.stringify(faults)]
+    const child = new Process(name, args, this.directory)
     this.#processes.set(name, child)
     this.#all.push(child)
     return child
@@ -197,7 +197,8 @@ export class Lab {
         asking = true
         look().then(() => { asking = false }, (error: unknown) => {
           stop()
-          reject(new Error(`waited for "${what}"; the last status: ${JSON.stringify(last)}`, { cause: error }))
+          const waited = `waited for one ${what}; the last: ${JSON.stringify(last)}`
+          reject(new Error(waited, { cause: error }))
         })
       }, lookEveryMs)
     })

@@ -11,12 +11,12 @@ export class Process {
   readonly #child: ChildProcess
   #gone = false
 
-  /** Runs Node with `args`. */
-  constructor(name: string, args: readonly string[]) {
+  /** Runs Node with `args`, in `directory`. */
+  constructor(name: string, args: readonly string[], directory: string) {
     this.name = name
     this.log = new LogLines(name)
     const stdio = ['ignore', 'ignore', 'pipe', 'ipc'] as const
-    const child = spawn(process.execPath, args, { detached: true, stdio: [...stdio] })
+    const child = spawn(process.execPath, args, { cwd: directory, detached: true, stdio: [...stdio] })
     this.#child = child
     this.exited = once(child, 'close').then(() => {
       this.#gone = true
