@@ -78,3 +78,15 @@ export class Client {
     })
   }
 }
+
+/** How many clients a crowd lets come at once. */
+const atOnce = 200
+
+/** Runs `act` for each number below `count`, some at a time. */
+export async function each(count: number, act: (i: number) => Promise<void>): Promise<void> {
+  let next = 0
+  const worker = async (): Promise<void> => {
+    while (next < count) await act(next++)
+  }
+  await Promise.all(Array.from({ length: atOnce }, worker))
+}

@@ -78,7 +78,8 @@ async function conversation(t: Test, psql: (text: string) => Promise<Result>): P
   const rows = Array.from({ length: 20_000 }, (_, i) => `${i}\t${'row '.repeat(10)}${i}`)
   const table = 'DROP TABLE IF EXISTS lines;\nCREATE TABLE lines (n int, text text);\n'
   const text = `${rows.join('\n')}\n`
-  const loaded = await psql(`${table}COPY lines FROM STDIN;\n${text}\\.\nSELECT count(*), sum(n) FROM lines;\n`)
+  const sums = 'SELECT count(*), sum(n) FROM lines;\n'
+  const loaded = await psql(`${table}COPY lines FROM STDIN;\n${text}\\.\n${sums}`)
   t.same([loaded.status, loaded.out.trim()], [0, `20000|${20_000 * 19_999 / 2}`])
   const copied = await psql('COPY lines TO STDOUT;\n')
   t.ok(copied.out === text, 'COPY gives back what was put in')

@@ -42,6 +42,11 @@ function digest(socket: Socket, done: (text: string) => void): void {
   socket.on('end', () => done(`${hash.digest('hex')} ${bytes}\n`))
 }
 
+function readOn(socket: Socket): void {
+  digest(socket, (text) => socket.end(text))
+  socket.resume()
+}
+
 function flood(socket: Socket, bytes: number): void {
   let at = 0
   const more = (): void => {
@@ -82,7 +87,7 @@ async function listen(behaviour: Behaviour): Promise<number> {
 }
 
 process.on('message', (order: Order) => {
-  if (order === 'read') for (const socket of stalled.splice(0)) digest(socket, (text) => socket.end(text))
+  if (order === 'read') for (const socket of stalled.splice(0)) readOn(socket)
 })
 process.on('disconnect', () => process.exit(0))
 const ports: Partial<Record<Behaviour, number>> = {}
