@@ -48,11 +48,15 @@ export class Floors {
     this.#lingering.forEach(note)
   }
 
-  /** Logs at most `limit` floors that have moved; a mark logs them all before itself. */
+  /**
+   * Logs at most `limit` floors that have moved; a mark logs them all before itself. One that lies before the
+   * input with which this history began says nothing to its log, which does not hold that input.
+   */
   log(limit: number): void {
     for (const connection of this.#moved.splice(0, limit)) {
       connection.floorNoted = false
-      this.#writer.append({ kind: RecordKind.floor, connection: connection.id, input: connection.floor })
+      const { id, floor, historyInput } = connection
+      if (floor >= historyInput) this.#writer.append({ kind: RecordKind.floor, connection: id, input: floor })
       if (connection.settled) this.#lingering.delete(connection.id)
     }
   }
