@@ -57,13 +57,15 @@ void t.test('an orphaned guest is cut off before the other one is promoted', asy
   t.equal(await client.ask('INCR a', ':1\r\n'), ':1\r\n')
   const old = await direct(lab)
   t.equal(await old.ask('INCR old', ':1\r\n'), ':1\r\n')
-  const [restored, done] = [lab.process('b').log.next('guest.restored'), lab.log.next('failover.done')]
+  const fenced = lab.log.until('failover.phase', { matches: ({ phase }) => phase === 'fence' })
+  const done = lab.log.next('failover.done')
   lab.process('a').signal('SIGKILL')
   await lab.log.until('failover.began')
   client.send('INCR a')
-  await restored
+  await fenced
+  old.send('INCR old')
   await old.over()
-  t.equal(old.unread, '')
+  t.equal(old.unread, '', 'it answers nobody, not even past the gateway')
   t.match(await done, { kept: 1, reset: 0 })
   t.equal(await client.take(4), ':2\r\n')
   t.equal(await client.ask('INCR a', ':3\r\n'), ':3\r\n')
