@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -77,9 +78,10 @@ export class Cluster {
     await rm(this.directory, { recursive: true, force: true })
   }
 
-  /** Kills every process at once, for a demo that is itself ending. */
+  /** Kills every process and removes what they wrote, at once, for a demo that is itself ending. */
   killAll(): void {
     for (const child of this.#children.values()) child.killGroup()
+    rmSync(this.directory, { recursive: true, force: true, maxRetries: 3 })
   }
 }
 

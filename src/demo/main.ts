@@ -34,6 +34,8 @@ class Demo {
   #cluster: Cluster | undefined
   #rate: NodeJS.Timeout | undefined
   #failover: LogLine | undefined
+  /** Ends the wait of --keep. */
+  #interrupted: (() => void) | undefined
 
   constructor(options: Options) {
     this.#options = options
@@ -48,11 +50,19 @@ class Demo {
       return this.#tell(await this.#drama(cluster))
     } finally {
       clearInterval(this.#rate)
-      await this.#cluster?.close()
+      const cluster = this.#cluster
+      this.#cluster = undefined
+      await cluster?.close()
     }
   }
 
-  /** Ends everything at once, for a signal. */
+  /** A signal came. True if the demo then ends by itself: with --keep, that is how it ends. */
+  interrupt(): boolean {
+    this.#interrupted?.()
+    return this.#interrupted !== undefined
+  }
+
+  /** Ends everything at once, and leaves nothing behind. */
   killAll(): void {
     this.#cluster?.killAll()
   }
@@ -125,7 +135,7 @@ An agent that was killed comes back after two seconds and becomes the backup. Ct
 
 `)
     for (const letter of ['a', 'b'] as const) void this.#revive(cluster, letter)
-    await new Promise<void>(resolve => process.once('SIGINT', () => resolve()))
+    await new Promise<void>(resolve => { this.#interrupted = resolve })
     return 0
   }
 
@@ -190,10 +200,10 @@ async function main(): Promise<number> {
     return 0
   }
   const demo = new Demo({ json: values.json === true, keep: values.keep === true })
-  process.once('SIGTERM', () => {
-    demo.killAll()
-    process.exit(143)
-  })
+  const signals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
+  for (const [signal, status] of Object.entries(signals)) {
+    process.once(signal, () => { if (!demo.interrupt()) process.exit(status) })
+  }
   process.once('exit', () => demo.killAll())
   try {
     return await demo.run()
