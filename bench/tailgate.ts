@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as after } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
+import { askStatus } from '../src/observe/admin-client.ts'
 import type { Contender, Running } from './contender.ts'
 import { freePorts, Program } from './program.ts'
 
@@ -44,10 +45,10 @@ class Installation {
     try {
       for (const link of links) await this.#startAgent(directory, link)
       const gateway = await this.#startGateway(directory, metrics, links, ports)
-      const before = links.length === 0 ? 0 : await replicating(metrics)
+      const before = links.length === 0 ? undefined : await replicating(directory)
       return {
         ports, pid: gateway.pid,
-        verify: () => links.length === 0 ? Promise.resolve() : verifyReplication(metrics, before),
+        verify: async () => { if (before !== undefined) await verifyReplication(directory, before) },
         stop: () => this.#stop(directory)
       }
     } catch (error) {
@@ -101,32 +102,35 @@ class Installation {
   }
 }
 
-/** The sum of a metric's series; undefined where there is none. */
-async function metric(port: number, name: string, labels = ''): Promise<number | undefined> {
-  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
-  const lines = text.split('\n').filter((line) => /^[{ ]/.test(line.slice(name.length))
-    && line.startsWith(name) && line.includes(labels))
-  const values = lines.map((line) => Number(line.slice(line.lastIndexOf(' ') + 1)))
-  return values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0)
+interface Replicated {
+  readonly history: string
+  readonly committed: number
 }
 
-async function unprotected(port: number): Promise<boolean> {
-  return await metric(port, 'tailgate_protection_state', 'state="unprotected"') !== 0
+/** The history that runs and the newest committed event; undefined while the log flows to no backup. */
+async function replicated(directory: string): Promise<Replicated | undefined> {
+  const [guest] = (await askStatus(join(directory, 'state', 'admin.sock'))).guests
+  if (guest === undefined || guest.history === null) return undefined
+  return { history: guest.history, committed: guest.positions.committedLsn }
 }
 
-/** Resolves, with the newest committed event, when the log flows to the backup. */
-async function replicating(port: number): Promise<number> {
+/** Resolves when the log flows to the backup. */
+async function replicating(directory: string): Promise<Replicated> {
   const end = performance.now() + linkTimeoutMs
   while (performance.now() < end) {
-    if (!await unprotected(port)) return await metric(port, 'tailgate_committed_lsn') ?? 0
+    const now = await replicated(directory)
+    if (now !== undefined) return now
     await after(50)
   }
   throw new Error('the backup did not come within 20 s')
 }
 
-/** What is measured must have been replicated: the log still flows, and it flowed. */
-async function verifyReplication(port: number, before: number): Promise<void> {
-  if (await unprotected(port)) throw new Error('the guest is unprotected: figures would be those of plain')
-  const committed = await metric(port, 'tailgate_committed_lsn') ?? 0
-  if (committed <= before) throw new Error(`nothing was committed since event ${before}`)
+/** What is measured must have been replicated: the same log still flows, and it flowed. */
+async function verifyReplication(directory: string, before: Replicated): Promise<void> {
+  const now = await replicated(directory)
+  if (now?.history !== before.history) {
+    throw new Error('the log did not flow all the time: figures would be those of plain')
+  }
+  if (now.committed > before.committed) return
+  throw new Error(`nothing was committed since event ${before.committed}`)
 }

@@ -6,7 +6,9 @@ import type { Protection } from '../observe/status.ts'
 export function protectionStatus(protection: CoreProtection, guest: GuestConfig): Protection {
   switch (protection.state) {
     case 'unprotected':
-      return { state: 'unprotected', reason: protection.reason, todo: unprotectedTodo(guest) }
+      return {
+        state: 'unprotected', reason: protection.reason, todo: unprotectedTodo(protection.reason, guest)
+      }
     case 'syncing':
       return {
         state: 'syncing', reason: `the first checkpoint is on its way to ${protection.backup}`, todo: ''
@@ -40,7 +42,8 @@ function blockedTodo(blocked: string | undefined, guest: GuestConfig): string {
   return `Wait, or make sure that its host is off and run: tailgate failover ${guest.name}`
 }
 
-function unprotectedTodo(guest: GuestConfig): string {
+function unprotectedTodo(reason: string, guest: GuestConfig): string {
+  if (reason.startsWith('its input is replicated')) return ''
   if (guest.hosts.length < 2) return 'Configure a second host for it.'
   const names = guest.hosts.map(({ name }) => name).join(' and ')
   return `Start the agents on ${names}, and see that they are linked.`

@@ -93,8 +93,8 @@ export interface GatewayPort {
   /** Output up to here has been read. */
   acknowledge(connection: ConnectionId, received: OutputOffset): void
   /**
-   * Calls `done` when what the kernel holds at this moment for guest-facing sides that are being read has been
-   * delivered.
+   * Calls `done` when what the kernel holds at this moment for guest-facing sides that are being read has
+   * been delivered.
    */
   afterReads(done: () => void): void
   /**

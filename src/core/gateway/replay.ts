@@ -319,8 +319,8 @@ export class Replay {
   #passAdopt(record: AdoptRecord): boolean {
     if (this.#attaching >= attachingMax) return false
     const stream = this.#newStream(record.connection, record.service, record.input)
-    // What the gateway had read when the guest stood still was said before the checkpoint. All later output is wanted
-    // again, also what the restored guest has made since its network opened: it is to be compared.
+    // What the gateway had read when the guest stood still was said before the checkpoint. All later output
+    // is wanted again, also what the restored guest has made since its network opened: it is to be compared.
     const received = record.output
     this.#attaching++
     stream.state = 'resolving'

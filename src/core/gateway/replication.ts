@@ -52,8 +52,8 @@ export class Replication {
   }
 
   get backup(): Host | undefined { return this.#backup }
-  /** A checkpoint counts in the present history. */
-  get protected(): boolean { return this.#counted !== undefined }
+  /** A checkpoint counts in the present history, and could be restored. */
+  get protected(): boolean { return this.#counted !== undefined && !this.#context.settings.floorsFromBacklog }
   get lastCounted(): { readonly checkpoint: CheckpointId, readonly mark: Lsn } | undefined {
     return this.#counted
   }
@@ -277,6 +277,11 @@ export class Replication {
     const { writer } = this.#context
     const backup = this.#backup
     if (backup === undefined || !writer.running || this.#context.primary() === undefined) return
+    if (this.#context.settings.floorsFromBacklog) {
+      const reason = `its input is replicated to ${backup.name}, but no engine can restore it`
+      this.#context.setProtection({ state: 'unprotected', reason })
+      return
+    }
     if (this.#counted === undefined) {
       this.#context.setProtection({ state: 'syncing', history: writer.history, backup: backup.name })
       return
