@@ -231,8 +231,9 @@ export class BackupStore {
     const finish = (): void => {
       this.#after(() => {
         this.#prunes.shift()
-        done()
+        // Before the answer, which may ask for the next one.
         this.#prune()
+        done()
       })
     }
     if (log.base?.checkpoint === mark.checkpoint) return finish()
