@@ -17,6 +17,7 @@ const packages: Readonly<Record<string, string>> = {
   haproxy: 'haproxy',
   curl: 'curl',
   openssl: 'openssl',
+  promtool: 'prometheus',
   shellcheck: 'shellcheck'
 }
 

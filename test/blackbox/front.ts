@@ -26,8 +26,8 @@ export interface FrontOptions {
   readonly durability?: 'memory' | 'disk'
   /** More keys of the gateway file, at its top. */
   readonly keys?: string
-  /** Programs and arguments to start the processes under. */
-  readonly under?: readonly string[]
+  /** Heartbeats of 100 ms that may be missing. */
+  readonly misses?: number
 }
 
 /** One line of a log (docs/LOGS.md). */
@@ -52,6 +52,7 @@ export class Front {
   readonly ends: EndLine[] = []
   readonly events: Line[] = []
   #gateway: Program | undefined
+  readonly #agents: Program[] = []
   #metrics = ''
   #backupMetrics = ''
 
@@ -70,7 +71,7 @@ export class Front {
       return front
     }
     if (!existsSync(main)) throw new Error('build first: npx tsc -p tsconfig.json')
-    const links = replicated.has(mode) ? await front.#startAgents(behind, options) : []
+    const links = replicated.has(mode) ? await front.#startAgents(behind) : []
     await front.#startGateway(behind, links, options)
     return front
   }
@@ -84,12 +85,20 @@ export class Front {
     return this.#gateway
   }
 
-  async #startAgents(behind: Behind, options: FrontOptions): Promise<readonly string[]> {
+  /** The agent that has the log. */
+  get backup(): Program {
+    const backup = this.#agents[1]
+    if (backup === undefined) throw new Error('there is no backup in this mode')
+    return backup
+  }
+
+  async #startAgents(behind: Behind): Promise<readonly string[]> {
     const links: string[] = []
     for (const [host, peer] of [['host-a', 'host-b'], ['host-b', 'host-a']] as const) {
       const file = join(this.directory, `${host}.yaml`)
       writeFileSync(file, agentFile(host, peer, this.mode, behind))
-      const agent = this.#tailgate(['agent', '-c', file], options)
+      const agent = this.#process(['agent', '-c', file])
+      this.#agents.push(agent)
       const lines = await said(agent, ['link.listening', 'metrics.listening'])
       links.push(String(lines['link.listening']?.address))
       this.#backupMetrics = String(lines['metrics.listening']?.address)
@@ -100,7 +109,7 @@ export class Front {
   async #startGateway(behind: Behind, links: readonly string[], options: FrontOptions): Promise<void> {
     const file = join(this.directory, 'gateway.yaml')
     writeFileSync(file, gatewayFile(this.mode, behind, links, options))
-    const gateway = this.#tailgate(['gateway', '-c', file], options)
+    const gateway = this.#process(['gateway', '-c', file])
     this.#gateway = gateway
     const ports = new Map<string, number>()
     const ready = this.mode === 'checkpoint' ? 'checkpoint.counted' : 'history.began'
@@ -118,9 +127,8 @@ export class Front {
     this.ports = behind.ports.map((_, i) => ports.get(`s${i}`) ?? 0)
   }
 
-  #tailgate(args: readonly string[], { under = [] }: FrontOptions): Program {
-    const [command = process.execPath, ...words] = [...under, process.execPath, main, ...args]
-    return new Program(this.t, command, words)
+  #process(args: readonly string[]): Program {
+    return new Program(this.t, process.execPath, [main, ...args])
   }
 
   #remember(line: Line | undefined): void {
@@ -216,7 +224,8 @@ function portOf(line: Line): number {
 }
 
 function gatewayFile(
-  mode: Mode, { ports }: Behind, links: readonly string[], { durability = 'memory', keys = '' }: FrontOptions
+  mode: Mode, { ports }: Behind, links: readonly string[],
+  { durability = 'memory', keys = '', misses = 100 }: FrontOptions
 ): string {
   const services = ports.map((port, i) =>
     `      - { name: s${i}, listen: "127.0.0.1:0", to: "127.0.0.1:${port}"`
@@ -224,8 +233,8 @@ function gatewayFile(
   const hosts = links.map((link, i) => `      - { name: host-${i === 0 ? 'a' : 'b'}, link: "${link}" }`)
   const hosted = links.length === 0 ? [] : [
     '    hosts:', ...hosts, `    durability: ${durability}`, '    checkpoint_interval: 50ms',
-    // A loaded machine must not be taken for a dead one: nothing here is about detection.
-    '    heartbeat: { interval: 100ms, misses: 100 }', '    lease: 10s'
+    // A loaded machine must not be taken for a dead one: hardly anything here is about detection.
+    `    heartbeat: { interval: 100ms, misses: ${misses} }`, '    lease: 10s'
   ]
   return ['name: gateway', 'state_dir: gateway', 'metrics: "127.0.0.1:0"', keys, 'guests:',
     '  - name: box', '    attach: tcp', ...hosted, '    services:', ...services, ''].join('\n')

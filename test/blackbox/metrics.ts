@@ -13,10 +13,12 @@ const types = new Set(['counter', 'gauge', 'histogram', 'summary', 'untyped'])
 
 /** A page of metrics that has been read strictly: a line that is not in the text format is an error. */
 export class Samples {
+  readonly text: string
   readonly all: readonly Sample[]
   readonly types: ReadonlyMap<string, string>
 
   constructor(text: string) {
+    this.text = text
     const samples: Sample[] = []
     const kinds = new Map<string, string>()
     if (!text.endsWith('\n')) throw new Error('the last line does not end')
