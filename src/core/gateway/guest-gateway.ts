@@ -204,7 +204,8 @@ export class GuestGateway {
    * guest says again cannot be compared at once.
    */
   #mark(host: Host, envelope: Envelope, checkpoint: CheckpointId): void {
-    if (host !== this.active || this.#failover !== undefined || envelope.generation !== this.generation) return
+    if (host !== this.active || this.#failover !== undefined
+      || envelope.generation !== this.generation) return
     this.replication.markRequest(host, envelope, checkpoint)
   }
 
