@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { TailgateError } from '../base/errors.ts'
 import {
-  inputOffset, outputOffset, type ConnectionId, type InputOffset, type OutputOffset
+  connectionId, inputOffset, outputOffset, type ConnectionId, type InputOffset, type OutputOffset
 } from '../core/ids.ts'
 import type { AttachAnswer, OpenedPath } from '../core/path.ts'
 import type { StreamEvents } from '../core/stream.ts'
@@ -124,10 +124,11 @@ export class EmbeddedAttach implements Attach, SideOwner {
   }
 
   #place(kind: PlaceKind, connection: number, place: number): void {
+    // Floors gather in the guest, so the last one of a connection may come after all else of it is over.
+    if (kind === PlaceKind.floor) this.onFloor?.(connectionId(connection), inputOffset(place))
     const side = this.#sides.get(connection)
     if (side === undefined) return
-    if (kind === PlaceKind.floor) this.onFloor?.(side.connection, inputOffset(place))
-    else if (kind === PlaceKind.end) side.guestEnded(place)
+    if (kind === PlaceKind.end) side.guestEnded(place)
     else if (kind === PlaceKind.reset) side.guestReset()
   }
 
