@@ -85,7 +85,8 @@ export class LogLines {
 
   #giveUp(waiter: Waiter, when: string): void {
     this.#waiters.delete(waiter)
-    const last = this.#texts.slice(-shownLines).join('\n')
+    const told = this.#texts.filter((text) => !text.includes('"connection.end"'))
+    const last = told.slice(-shownLines).join('\n')
     waiter.reject(new Error(`${this.#name} did not log "${waiter.event}" ${when}; its last lines:\n${last}`))
   }
 }

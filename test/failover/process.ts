@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { LogLines } from './log-lines.ts'
 
@@ -51,6 +52,12 @@ export class Process {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
     }
+  }
+
+  /** Kills what it has started, and not it. */
+  killChildren(): void {
+    const children = readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, 'utf8')
+    for (const pid of children.split(' ').filter((one) => one !== '')) process.kill(Number(pid), 'SIGKILL')
   }
 
   /** Ends it and all that it has started as a power cut would, and resolves when it is gone. */
