@@ -447,6 +447,9 @@ export class DataPath {
   }
 
   #end(connection: Connection, ending: Ending): void {
+    // Nobody tells the acknowledgements of a guest that is never restored, so none is waited for.
+    const told = !this.#settings.floorsFromBacklog
+    if (!told && ending === 'finished') this.floors.note(connection.id, connection.inputLogged)
     if (!this.connections.delete(connection.id)) return
     this.#full.delete(connection)
     this.#waiting = this.#waiting.filter(other => other !== connection)
