@@ -17,7 +17,6 @@ const packages: Readonly<Record<string, string>> = {
   haproxy: 'haproxy',
   curl: 'curl',
   openssl: 'openssl',
-  promtool: 'prometheus',
   shellcheck: 'shellcheck'
 }
 

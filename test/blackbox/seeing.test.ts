@@ -1,7 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { requires } from '../requires.ts'
 import { Client } from './client.ts'
 import { Front, replicated, type Mode } from './front.ts'
 import { patternOf } from './pattern.ts'
@@ -59,18 +58,21 @@ void t.test('metrics are in order while there is load', async (t) => {
   for (const { socket } of clients) socket.end()
   await front.settled(t, clients.length)
   t.equal((await front.metrics()).sum('tailgate_connections_ended_total', { end: 'S-' }), clients.length)
-  const promtool = requires(t, 'promtool')
-  if (promtool === undefined) return
-  const verdict = await run(t, promtool, ['check', 'metrics'], before.text)
-  t.equal(verdict.status, 0, verdict.error)
+  // A second opinion where there is one: the format has been read strictly already.
+  const { status: found } = await run(t, 'sh', ['-c', 'command -v promtool'])
+  if (found !== 0) t.pass('promtool check metrics', { skip: 'no promtool (Debian package prometheus)' })
+  else t.equal((await run(t, 'promtool', ['check', 'metrics'], before.text)).status, 0)
 })
+
+/** No engine for a service behind ordinary TCP can restore it, so it is never called protected. */
+const replicatedHeadline = /^box: UNPROTECTED: its input is replicated to host-b, but no engine can/
 
 /** What the first line of the status says of each mode. */
 const headlines: Readonly<Record<Exclude<Mode, 'direct'>, RegExp>> = {
   plain: /^box: UNPROTECTED: it has no hosts: it is only proxied\./,
-  immediate: /^box: SYNCING: the first checkpoint is on its way to host-b/,
-  epoch: /^box: SYNCING: the first checkpoint is on its way to host-b/,
-  checkpoint: /^box: PROTECTED on host-a, backup host-b, generation 1 /
+  immediate: replicatedHeadline,
+  epoch: replicatedHeadline,
+  checkpoint: replicatedHeadline
 }
 
 for (const [mode, headline] of Object.entries(headlines) as [Exclude<Mode, 'direct'>, RegExp][]) {
