@@ -1,6 +1,8 @@
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
 import { errorCodes } from '../src/base/errors.ts'
-import { circleIn, filesUnder, importsOf, textOf } from './source-tree.ts'
+import { circleIn, filesUnder, importsOf, root, textOf } from './source-tree.ts'
 
 // The rules of style and structure that a linter does not hold.
 
@@ -121,5 +123,24 @@ void t.test('every error code is thrown somewhere, and documented', (t) => {
   }
   const codes = [...documented.matchAll(/^## (E_\w+)$/gm)].map(([, errorCode]) => errorCode)
   t.same(codes, Object.keys(errorCodes), 'docs/ERRORS.md has no other codes, and this order')
+  t.end()
+})
+
+void t.test('docs/ARCHITECTURE.md has every directory in its table, from the ground up', (t) => {
+  const rows = [...textOf('docs/ARCHITECTURE.md').matchAll(/^\| (`src\/[^|]*) \|/gm)]
+  const named = rows.flatMap(([, cell = '']) =>
+    [...cell.matchAll(/`src\/(\w+)`/g)].map(([, name = '']) => name))
+  t.same(named.toSorted(), layers.flat().toSorted())
+  const ranks = named.map(rankOf)
+  t.same(ranks, ranks.toSorted((a, b) => a - b))
+  t.end()
+})
+
+void t.test('what a document links to is there', (t) => {
+  for (const file of ['README.md', 'bench/README.md', ...filesUnder('docs', '.md')]) {
+    const links = [...textOf(file).matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g)].map(([, target = '']) => target)
+    for (const target of links) t.ok(existsSync(join(root, dirname(file), target)), `${file}: ${target}`)
+  }
+  t.ok(textOf('README.md').includes('(docs/ARCHITECTURE.md)'))
   t.end()
 })

@@ -107,8 +107,8 @@ export const guest = table('guest', {
   on_link_loss: defaulted(choice('continue', 'stall'), 'continue',
     'While the backup is away: serve on unprotected, or hold all output until it is back.'),
   on_divergence: defaulted(choice('reset', 'reset-all', 'stop'), 'reset',
-    'When a replayed guest answers differently: reset the connections concerned, reset all, or stop the '
-    + 'guest.'),
+    'When a replayed guest answers differently: reset the connections concerned, reset all, or stop serving '
+    + 'it: it counts as lost.'),
   replay: section(replay, 'How the tail is replayed.'),
   log: section(log, "Limits of the backup's log."),
   services: required(list('list of services', service), 'The ports of the guest that clients use; at least '
