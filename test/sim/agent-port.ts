@@ -1,5 +1,6 @@
 import type {
-  AgentPort, AgentReport, AgentState, AppendOutcome, CheckpointEvents, GuestOutcome, ImageInfo, LinkId, LogFigures,
+  AgentPort, AgentReport, AgentState, AppendOutcome, CheckpointEvents, GuestOutcome, ImageInfo, LinkId,
+    LogFigures,
   LogSettings, OpenLogOutcome, Outcome, TailOutcome
 } from '../../src/core/agent/port.ts'
 import type { CheckpointId, Generation, HistoryId, HostName, Lsn, Millis } from '../../src/core/ids.ts'
@@ -137,7 +138,8 @@ export class SimAgentPort implements AgentPort {
   }
 
   append(
-    firstLsn: Lsn, lastLsn: Lsn, records: readonly Uint8Array[], done: (now: Millis, outcome: AppendOutcome) => void
+    firstLsn: Lsn, lastLsn: Lsn, records: readonly Uint8Array[],
+      done: (now: Millis, outcome: AppendOutcome) => void
   ): void {
     this.#order()
     this.host.log.append(firstLsn, lastLsn, records, outcome => {
@@ -159,7 +161,8 @@ export class SimAgentPort implements AgentPort {
   readTail(reader: number, bytesMax: number, done: (now: Millis, outcome: TailOutcome) => void): void {
     this.#order()
     this.#answer(this.world.readDelay(), () => {
-      done(this.#now(), { ok: true, piece: this.host.log.read(reader, Math.min(bytesMax, this.world.scenario.tailBytes)) })
+      done(this.#now(), { ok: true,
+        piece: this.host.log.read(reader, Math.min(bytesMax, this.world.scenario.tailBytes)) })
     })
   }
 

@@ -1,7 +1,9 @@
 import { crc32 } from 'node:zlib'
 import { messageOf } from '../../src/base/errors.ts'
 import type { AppendOutcome, LogFigures, LogSettings, LogSnapshot } from '../../src/core/agent/port.ts'
-import { noHistory, noLsn, type CheckpointId, type Generation, type Hash, type HistoryId, type Lsn } from '../../src/core/ids.ts'
+import {
+  noHistory, noLsn, type CheckpointId, type Generation, type Hash, type HistoryId, type Lsn
+} from '../../src/core/ids.ts'
 import {
   blockSeed, decodeFileHeader, encodeBlockHeader, encodeFileHeader, fileHeaderBytes, FileKind, scan
 } from '../../src/core/log/block-format.ts'
@@ -135,7 +137,8 @@ export class BackupStore {
       file.content = new ByteLog(bytes.slice(0, torn.at), torn.at)
       file.synced = torn.at
     }
-    if (this.#baseMark !== undefined && this.#baseMark.lsn <= log.lastLsn) this.#runPrune(log.prune(this.#baseMark))
+    if (this.#baseMark !== undefined
+      && this.#baseMark.lsn <= log.lastLsn) this.#runPrune(log.prune(this.#baseMark))
   }
 
   #runPrune(job: PruneJob): void {
@@ -189,7 +192,8 @@ export class BackupStore {
     const bytes = records.reduce((all, one) => join(all, one), header)
     this.#waiting.push({
       lastLsn, bytes, done: outcome => {
-        if (outcome.ok) this.#world.checks.backupHolds(this.#hostName, log.books.history, firstLsn, lastLsn, records)
+        if (outcome.ok) this.#world.checks.backupHolds(this.#hostName, log.books.history, firstLsn,
+          lastLsn, records)
         done(outcome)
       }
     })
@@ -279,7 +283,8 @@ export class BackupStore {
   figures(): LogFigures {
     const books = this.#log?.books
     return {
-      tailBytes: books?.tailBytes ?? 0, tailRecords: books?.tailRecords ?? 0, connections: books?.connections ?? 0,
+      tailBytes: books?.tailBytes ?? 0, tailRecords: books?.tailRecords ?? 0,
+        connections: books?.connections ?? 0,
       memoryBytes: this.#log?.recordBytes ?? 0, diskBytes: this.#file?.content.length ?? 0
     }
   }

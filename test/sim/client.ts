@@ -87,7 +87,8 @@ export class Client implements ClientEnd {
       if (this.plan.thinkMicros > 0) {
         return this.#later(this.#world.random.below(this.plan.thinkMicros + 1), () => this.#go())
       }
-      if (this.#stream !== undefined && this.#stream.sendBacklog > 4096) return this.#later(ms(1), () => this.#go())
+      if (this.#stream !== undefined && this.#stream.sendBacklog > 4096) return this.#later(ms(1),
+        () => this.#go())
     }
     if (!this.#wantsMore) this.#finish()
   }
@@ -193,7 +194,9 @@ export class Client implements ClientEnd {
       if (!expected.bytes.every((byte, i) => got[i] === byte)) this.#wrong('other bytes than the answer')
     } else if (expected.kind === 'private') {
       const [count, hash, before, now] = [1, 5, 9, 13].map(at => view.getUint32(at, true))
-      if (got[0] !== 0x50 || count !== expected.count) this.#wrong(`count ${count} instead of ${expected.count}`)
+      if (got[0] !== 0x50 || count !== expected.count) {
+        this.#wrong(`count ${count} instead of ${expected.count}`)
+      }
       if (hash !== expected.hash) this.#wrong('the guest has other input than was sent')
       if (before !== this.#nonce) this.#wrong('the guest does not know what it had answered before')
       this.#nonce = now ?? 0

@@ -65,7 +65,8 @@ export class Engine {
     this.#later(this.#world.engineDelay(), () => {
       const image = this.#world.images.get(checkpoint)
       this.#world.checks.restoring(this.#host, checkpoint, stored)
-      if (image === undefined || stored === undefined || this.#world.random.chance(this.#world.scenario.restoreFails)) {
+      if (image === undefined || stored === undefined
+        || this.#world.random.chance(this.#world.scenario.restoreFails)) {
         return done(this.#now(), { ok: false, reason: 'the engine could not load the image' })
       }
       const guest = new Guest(this.#world, this.#host, { snapshot: image.snapshot, checkpoint })
@@ -106,7 +107,8 @@ export class Engine {
   begin(id: number, events: CheckpointEvents): void {
     const checkpoint: Checkpoint = { checkpoint: id, events, snapshot: undefined, over: false, ran: false }
     this.#checkpoint = checkpoint
-    if (this.#world.random.chance(this.#world.scenario.engineFails)) return this.#fail(checkpoint, 'the engine failed')
+    if (this.#world.random.chance(this.#world.scenario.engineFails)) return this.#fail(checkpoint,
+      'the engine failed')
     this.#later(this.#world.engineDelay(), () => {
       const { guest } = this.#host
       if (checkpoint.over || this.#checkpoint !== checkpoint) return

@@ -77,7 +77,8 @@ export class GatewayMachine {
     this.#clients.clear()
     for (const socket of this.#sockets.values()) {
       if (!machine) {
-        this.toGuest({ port: socket.port, kind: 'reset', offset: 0, bytes: noBytes, fin: false, ack: 0, edge: 0 },
+        this.toGuest({ port: socket.port, kind: 'reset', offset: 0, bytes: noBytes, fin: false, ack: 0,
+          edge: 0 },
           socket, () => undefined)
       }
     }
@@ -106,7 +107,8 @@ export class GatewayMachine {
   #dial(host: Host): void {
     const { process } = this
     process.after(this.#world.reconnectDelay(), () => {
-      const cut = this.#world.network.isCut('gateway', host.name) || this.#world.network.isCut(host.name, 'gateway')
+      const cut = this.#world.network.isCut('gateway', host.name)
+        || this.#world.network.isCut(host.name, 'gateway')
       if (!host.running || cut) return this.#dial(host)
       const theirs = host.gatewayEnd()
       const link = new Link(this.#world, this.#end(host), theirs)
@@ -151,7 +153,8 @@ export class GatewayMachine {
     if (this.port?.dialed(segment, lost) === true) return
     // From the drain to the last attach a shield keeps the kernel from resetting what the guest still has.
     if (this.core?.failover === undefined && segment.kind !== 'reset') {
-      this.toGuest({ ...segment, kind: 'reset', bytes: noBytes, fin: false }, { client: 0, service: 0 }, () => undefined)
+      this.toGuest({ ...segment, kind: 'reset', bytes: noBytes, fin: false }, { client: 0, service: 0 },
+        () => undefined)
       return
     }
     lost()
@@ -184,6 +187,11 @@ export class GatewayMachine {
     for (const socket of [...this.#sockets.values()]) socket.drain()
   }
 
+  /** Reads what the kernel holds for the sockets that are being read. */
+  readAll(): void {
+    for (const socket of [...this.#sockets.values()]) socket.readNow()
+  }
+
   forgetSockets(): void {
     for (const socket of [...this.#sockets.values()]) socket.abandon()
     this.#noteDue.clear()
@@ -195,7 +203,8 @@ export class GatewayMachine {
     const { scenario } = this.#world
     if (scenario.floors === 'never' || scenario.floors === 'sampled' || this.#noteDue.has(socket)) return
     this.#noteDue.add(socket)
-    this.process.after(scenario.floors === 'late' ? this.#world.random.below(ms(100)) : this.#world.readDelay(), () => {
+    this.process.after(scenario.floors === 'late' ? this.#world.random.below(ms(100))
+      : this.#world.readDelay(), () => {
       this.#noteDue.delete(socket)
       this.#noteFloor(socket)
     })

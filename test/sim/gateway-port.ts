@@ -1,4 +1,6 @@
-import type { GatewayPort, GatewayReport, GatewayState, OpenResult, AttachResult } from '../../src/core/gateway/port.ts'
+import type {
+  GatewayPort, GatewayReport, GatewayState, OpenResult, AttachResult
+} from '../../src/core/gateway/port.ts'
 import {
   inputOffset, historyId, outputOffset, type ConnectionId, type HistoryId, type HostName, type OutputOffset
 } from '../../src/core/ids.ts'
@@ -50,7 +52,8 @@ export class SimGatewayPort implements GatewayPort {
 
   newHistory(): HistoryId {
     const { random } = this.world
-    return historyId(random.word().toString(16).padStart(8, '0') + ((random.word() | 1) >>> 0).toString(16).padStart(8, '0'))
+    return historyId(random.word().toString(16).padStart(8,
+      '0') + ((random.word() | 1) >>> 0).toString(16).padStart(8, '0'))
   }
 
   send(host: HostName, envelope: Envelope, message: GatewayMessage): void {
@@ -74,7 +77,8 @@ export class SimGatewayPort implements GatewayPort {
     this.world.checks.pathLeads(this.machine.path)
   }
 
-  open(connection: ConnectionId, service: number, events: StreamEvents, done: (result: OpenResult) => void): void {
+  open(connection: ConnectionId, service: number, events: StreamEvents,
+    done: (result: OpenResult) => void): void {
     this.world.hook()
     const port = this.world.nextPort++
     const client = this.machine.connectionOf(connection)
@@ -82,7 +86,8 @@ export class SimGatewayPort implements GatewayPort {
       { input: 0, inputEdge: 0, resumesAt: 0 })
     this.#dials.set(port, { socket, done })
     this.machine.toGuest(
-      { port, kind: 'syn', offset: 0, bytes: noBytes, fin: false, ack: 0, edge: socket.edge }, socket, () => undefined)
+      { port, kind: 'syn', offset: 0, bytes: noBytes, fin: false, ack: 0, edge: socket.edge }, socket,
+        () => undefined)
     this.process.after(this.world.scenario.dialTimeout, () => {
       if (this.#dials.delete(port)) done({ ok: false, refused: false, reason: 'no answer' })
     })
@@ -98,7 +103,8 @@ export class SimGatewayPort implements GatewayPort {
     }
     this.#dials.delete(segment.port)
     if (segment.kind === 'reset') {
-      this.process.after(this.world.readDelay(), () => dial.done({ ok: false, refused: true, reason: 'refused' }))
+      this.process.after(this.world.readDelay(),
+        () => dial.done({ ok: false, refused: true, reason: 'refused' }))
       return true
     }
     this.machine.add(dial.socket)
@@ -144,7 +150,8 @@ export class SimGatewayPort implements GatewayPort {
     this.process.after(scenario.attachTimeout, () => finish({ ok: false, reason: 'no answer' }))
   }
 
-  #places(tcb: Tcb, received: OutputOffset): { input: number, output: number, resumesAt: number, edge: number } {
+  #places(tcb: Tcb, received: OutputOffset): { input: number, output: number, resumesAt: number,
+    edge: number } {
     const output = tcb.send.place
     const resumesAt = Math.max(tcb.send.una, Math.min(received, output))
     this.world.checks.attaching(tcb)
@@ -176,7 +183,10 @@ export class SimGatewayPort implements GatewayPort {
   acknowledge(_connection: ConnectionId, _received: OutputOffset): void { /* the kernel acknowledges */ }
 
   afterReads(done: () => void): void {
-    this.process.after(this.world.readDelay(), done)
+    this.process.after(this.world.readDelay(), () => {
+      this.machine.readAll()
+      done()
+    })
   }
 
   cutPath(done: () => void): void {
@@ -184,7 +194,8 @@ export class SimGatewayPort implements GatewayPort {
     this.machine.path = undefined
     for (const { done: failed } of this.#dials.values()) {
       if (this.world.random.chance(0.5)) {
-        this.process.after(this.world.readDelay(), () => failed({ ok: false, refused: false, reason: 'the path was cut' }))
+        this.process.after(this.world.readDelay(),
+          () => failed({ ok: false, refused: false, reason: 'the path was cut' }))
       }
     }
     this.#dials.clear()

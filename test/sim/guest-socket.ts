@@ -35,7 +35,8 @@ export class GuestSocket implements StreamSide {
 
   constructor(
     machine: GatewayMachine, world: World, events: StreamEvents,
-    of: { readonly port: number, readonly connection: ConnectionId, readonly client: number, readonly service: number },
+    of: { readonly port: number, readonly connection: ConnectionId, readonly client: number,
+      readonly service: number },
     places: SocketPlaces
   ) {
     this.#machine = machine
@@ -119,6 +120,8 @@ export class GuestSocket implements StreamSide {
   receive(segment: Segment): void {
     if (this.#gone) return
     if (segment.kind === 'reset') {
+      // A kernel that is through with both directions has no socket any more to which this could happen.
+      if (this.#receive.ended && this.#send.done) return
       this.#wasReset = true
       this.#readSoon()
       return
@@ -223,6 +226,17 @@ export class GuestSocket implements StreamSide {
       this.#forget()
       this.#events.reset()
     }
+  }
+
+  /** Delivers what is here, as far as the gateway wants to read. */
+  readNow(): void {
+    const some = this.#receive.unreadBytes > 0
+    while (this.#receive.unreadBytes > 0 && !this.#paused && !this.#gone) {
+      this.#deliver(this.#receive.unreadBytes)
+    }
+    // The guest is told of the room.
+    if (some && !this.#gone) this.#acknowledge()
+    if (!this.#paused && !this.#gone && this.#readable) this.#tellEnd()
   }
 
   /** The path is cut: what the kernel has is delivered, even to a gateway that had paused this side. */

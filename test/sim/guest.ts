@@ -154,7 +154,8 @@ export class Guest {
 
   #acknowledge(tcb: Tcb): void {
     this.#send({
-      port: tcb.port, kind: 'data', offset: tcb.send.sent, bytes: noBytes, fin: false, ack: tcb.receive.received,
+      port: tcb.port, kind: 'data', offset: tcb.send.sent, bytes: noBytes, fin: false,
+        ack: tcb.receive.received,
       edge: tcb.receive.edge
     }, () => this.#lost(tcb))
   }
@@ -205,7 +206,8 @@ export class Guest {
 
   #canWork(tcb: Tcb): boolean {
     if (tcb.closed || tcb.send.written - tcb.send.una > this.#world.scenario.guestBuffer) return false
-    return tcb.receive.unreadBytes > 0 || tcb.session.pending.length > 0 && !tcb.session.idle || tcb.receive.ended
+    return tcb.receive.unreadBytes > 0 || tcb.session.pending.length > 0 && !tcb.session.idle
+      || tcb.receive.ended
   }
 
   #wake(tcb: Tcb): void {
@@ -218,7 +220,8 @@ export class Guest {
     if (this.#serving || this.#ready.size === 0) return
     this.#serving = true
     const { random, scenario } = this.#world
-    const stall = this.restoredFrom !== undefined && random.chance(scenario.stallChance) ? scenario.stallMicros : 0
+    const stall = this.restoredFrom !== undefined && random.chance(scenario.stallChance)
+      ? scenario.stallMicros : 0
     this.process.after(random.range(scenario.serviceMin, scenario.serviceMax) + stall, () => {
       this.#serving = false
       const tcb = this.#pick()
@@ -241,7 +244,8 @@ export class Guest {
     const { random, checks } = this.#world
     const before = receive.edge - receive.received
     if (receive.unreadBytes > 0) {
-      this.app.feed(session, receive.take(random.chance(0.5) ? receive.unreadBytes : random.range(1, receive.unreadBytes)))
+      this.app.feed(session,
+        receive.take(random.chance(0.5) ? receive.unreadBytes : random.range(1, receive.unreadBytes)))
       if (before < receive.capacity / 2) this.#acknowledge(tcb)
     }
     checks.execution(this, tcb)

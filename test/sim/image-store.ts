@@ -60,7 +60,8 @@ export class ImageStore {
 
   /** Torn ones too: for the canary that takes them for whole. */
   * unfinished(): Iterable<readonly [number, Uint8Array]> {
-    for (const [checkpoint, { bytes, info }] of this.#images) if (info === undefined) yield [checkpoint, bytes]
+    for (const [checkpoint, { bytes, info }] of this.#images) if (info === undefined) yield [checkpoint,
+      bytes]
   }
 
   powerLoss(): void {

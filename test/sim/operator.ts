@@ -61,6 +61,7 @@ export class Operator {
       this.#world.trace(() => `operator: ${JSON.stringify(answer)}`)
       if (!blocked && answer.accepted) this.#world.checks.excused = true
     })
-    if (this.#attempts > 3 && !blocked && !this.#world.hosts.some(host => host.images.hasWhole)) this.gaveUp = true
+    if (this.#attempts > 3 && !blocked
+      && !this.#world.hosts.some(host => host.images.hasWhole)) this.gaveUp = true
   }
 }

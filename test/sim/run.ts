@@ -1,5 +1,5 @@
 import type { Canary } from './canaries/canary.ts'
-import { RuleBroken } from './checkers/rule.ts'
+import { RuleBroken, type Rule } from './checkers/rule.ts'
 import { ms } from './clock.ts'
 import { Crowd } from './crowd.ts'
 import { heal, planFaults } from './faults.ts'
@@ -10,6 +10,8 @@ export interface RunResult {
   readonly seed: number
   /** What went wrong: a rule that was broken, or an error of the code under test. */
   readonly failure: string | undefined
+  /** The rule, if it was one. */
+  readonly rule: Rule | undefined
   readonly counts: ReadonlyMap<string, number>
   readonly events: number
   readonly trace: readonly string[]
@@ -30,15 +32,18 @@ export function runSeed(seed: number, options: RunOptions = {}): RunResult {
   const undo = options.canary?.patch?.()
   const world = new World(seed, { canary: options.canary, trace: options.trace === true })
   let failure: string | undefined
+  let rule: Rule | undefined
   try {
     live(world)
   } catch (error) {
+    if (error instanceof RuleBroken) rule = error.rule
     failure = error instanceof RuleBroken ? error.message
-      : error instanceof Error ? (error.stack ?? error.message).split('\n').slice(0, 4).join('\n') : String(error)
+      : error instanceof Error ? (error.stack ?? error.message).split('\n').slice(0, 4).join('\n')
+        : String(error)
   } finally {
     undo?.()
   }
-  return { seed, failure, counts: world.counts, events: world.clock.events, trace: world.traced ?? [] }
+  return { seed, failure, rule, counts: world.counts, events: world.clock.events, trace: world.traced ?? [] }
 }
 
 function live(world: World): void {
@@ -78,7 +83,8 @@ function runUntil(world: World, done: () => boolean, until: number): void {
 function noProgress(world: World): void {
   const open = world.clients.filter(client => !client.over).map(client => client.id)
   for (const connection of world.gateway.core?.dataPath.connections.values() ?? []) {
-    const { id, clientAddress, connected, clientPaused, inputLogged, floor, outputReceived, released } = connection
+    const { id, clientAddress, connected, clientPaused, inputLogged, floor, outputReceived,
+      released } = connection
     const client = world.clients[world.checks.clientOf(id)]
     world.trace(() => JSON.stringify({
       sent: client?.sent.length, plan: client?.plan, answers: client?.answers,

@@ -31,6 +31,8 @@ export interface Scenario {
   readonly diskMax: number
   readonly dialTimeout: number
   readonly attachTimeout: number
+  /** The longest time that something may wait in a kernel before the process reads it. */
+  readonly readMax: number
   readonly serviceMin: number
   readonly serviceMax: number
   readonly guestOrder: 'random' | 'arrival'
@@ -57,7 +59,8 @@ export interface Scenario {
 
 const modes: readonly ReleaseMode[] = ['epoch', 'epoch', 'checkpoint', 'immediate']
 
-function settingsOf(random: Random, services: readonly ServiceSettings[], connectionBytes: number): GuestSettings {
+function settingsOf(random: Random, services: readonly ServiceSettings[],
+  connectionBytes: number): GuestSettings {
   const tight = random.chance(0.3)
   const hosts = random.chance(0.3) ? 3 : 2
   const fence = random.chance(0.5)
@@ -100,14 +103,17 @@ export function drawScenario(random: Random): Scenario {
   return {
     settings: settingsOf(random, services, connectionBytes), services, agentLimits: limitsOf(random),
     driftPpm: 300, delayMin: random.pick([20, 50]), delayMax: random.pick([60, 300, 1500]),
-    lateNotice: random.pick([ms(1), ms(50), ms(200)]), copyLate: random.chance(0.5), ackOnRead: random.chance(0.3),
+    lateNotice: random.pick([ms(1), ms(50), ms(200)]), copyLate: random.chance(0.5),
+      ackOnRead: random.chance(0.3),
     floors: random.pick(['prompt', 'prompt', 'late', 'sampled', 'never']),
     gatewayBuffer: small ? random.range(40, 500) : 4096, guestBuffer: small ? random.range(40, 500) : 4096,
-    clientBuffer: small ? random.range(40, 500) : 4096, highWater: connectionBytes >> 1, lowWater: connectionBytes >> 3,
+    clientBuffer: small ? random.range(40, 500) : 4096, highWater: connectionBytes >> 1,
+      lowWater: connectionBytes >> 3,
     segmentBytes: random.pick([40, 1448]), logSegmentBytes: random.pick([512, 8192]),
     tailBytes: random.pick([100, 1 << 16]), imageBytes: random.pick([4, 40]),
     diskMin: disk / 4, diskMax: disk, dialTimeout: ms(15), attachTimeout: ms(300),
-    serviceMin: random.pick([5, 100]), serviceMax: random.pick([100, 400, 1000]),
+    readMax: random.pick([120, 120, 1500]), serviceMin: random.pick([5, 100]),
+      serviceMax: random.pick([100, 400, 1000]),
     guestOrder: random.pick(['random', 'arrival']), shared: random.pick(['none', 'one', 'free']),
     sharedKeys: random.range(1, 3), nonces: random.chance(0.25), refuseChance: random.chance(0.1) ? 0.1 : 0,
     stallChance: random.chance(0.1) ? 0.1 : 0, stallMicros: ms(300),

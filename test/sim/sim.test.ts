@@ -11,7 +11,10 @@ function again(result: RunResult, canary = ''): string {
   return `npm run sim -- --seed ${result.seed} --trace${canary}`
 }
 
-t.test('the same seed gives the same run', t => {
+// Thousands of runs take longer than a test's usual limit, on a machine with other work.
+t.setTimeout(300_000)
+
+void t.test('the same seed gives the same run', t => {
   for (const seed of [3, 9, 20, 41]) {
     const [first, second] = [runSeed(seed, { trace: true }), runSeed(seed, { trace: true })]
     t.ok(first.trace.length > 100, 'there is something to compare')
@@ -22,12 +25,12 @@ t.test('the same seed gives the same run', t => {
   t.end()
 })
 
-t.test('every planted fault is caught', t => {
+void t.test('every planted fault is caught', t => {
   for (const canary of canaries) {
     let caught: RunResult | undefined
     for (let seed = 1; seed <= canarySeeds && caught === undefined; seed++) {
       const result = runSeed(seed, { canary })
-      if (result.failure !== undefined) caught = result
+      if (result.rule !== undefined && canary.rules.includes(result.rule)) caught = result
     }
     t.ok(caught, `${canary.name}: ${caught === undefined ? 'nobody noticed'
       : `seed ${caught.seed}: ${caught.failure ?? ''}`}`)
@@ -35,7 +38,7 @@ t.test('every planted fault is caught', t => {
   t.end()
 })
 
-t.test('all rules hold', t => {
+void t.test('all rules hold', t => {
   const totals = new Map<string, number>()
   for (let seed = 1; seed <= seeds; seed++) {
     const result = runSeed(seed)
@@ -43,7 +46,8 @@ t.test('all rules hold', t => {
     for (const [what, n] of result.counts) totals.set(what, (totals.get(what) ?? 0) + n)
   }
   // A simulator in which nothing happens would find nothing.
-  for (const what of ['failovers', 'kept', 'replayed', 'diverged', 'torn', 'stale', 'fenced', 'jumps', 'end finished']) {
+  for (const what of ['failovers', 'kept', 'replayed', 'diverged', 'torn', 'stale', 'fenced', 'jumps',
+    'end finished']) {
     t.ok((totals.get(what) ?? 0) > 10, `${what}: ${totals.get(what) ?? 0}`)
   }
   t.end()

@@ -75,7 +75,8 @@ export class SendHalf {
   }
 
   /** The next piece to send, or undefined when there is nothing or no room at the other side. */
-  next(segmentBytes: number): { readonly offset: number, readonly bytes: Uint8Array, readonly fin: boolean } | undefined {
+  next(segmentBytes: number): { readonly offset: number, readonly bytes: Uint8Array,
+    readonly fin: boolean } | undefined {
     const offset = this.sent
     if (offset > this.written) return undefined
     const length = Math.min(segmentBytes, this.written - offset, this.edge - offset)
@@ -125,7 +126,8 @@ export class ReceiveHalf {
   get readPlace(): number { return this.received - this.unreadBytes - (this.ended ? 1 : 0) }
 
   /** Takes what of a segment comes next in order; returns it if there was any, and whether the end is new. */
-  accept(offset: number, bytes: Uint8Array, fin: boolean): { readonly bytes: Uint8Array, readonly fin: boolean } {
+  accept(offset: number, bytes: Uint8Array, fin: boolean): { readonly bytes: Uint8Array,
+    readonly fin: boolean } {
     if (this.ended || offset > this.received) return { bytes: noBytes, fin: false }
     const fresh = bytes.subarray(Math.min(bytes.length, this.received - offset))
     if (fresh.length > 0) {

@@ -57,7 +57,8 @@ export class World {
   #failoverSince = 0
   #slowDisk = 1
 
-  constructor(seed: number, options: { readonly canary?: Canary | undefined, readonly trace?: boolean } = {}) {
+  constructor(seed: number,
+    options: { readonly canary?: Canary | undefined, readonly trace?: boolean } = {}) {
     this.seed = seed
     this.random = new Random(seed)
     this.scenario = drawScenario(this.random)
@@ -88,7 +89,8 @@ export class World {
     this.trace(() => `gateway: ${describe(report)}`)
     if (report.type === 'protection') {
       const { state } = report.protection
-      if (state === 'failing-over' && report.protection.phase === 'fence') this.#failoverSince = this.clock.now
+      if (state === 'failing-over'
+        && report.protection.phase === 'fence') this.#failoverSince = this.clock.now
       if (state === 'lost') this.count('lost')
       if (state === 'protected') this.count('protected')
     }
@@ -150,8 +152,9 @@ export class World {
 
   // ---- delays
 
-  readDelay(): number { return this.random.range(1, 120) }
-  diskDelay(): number { return this.random.range(this.scenario.diskMin, this.scenario.diskMax) * this.#slowDisk }
+  readDelay(): number { return this.random.range(1, this.scenario.readMax) }
+  diskDelay(): number { return this.random.range(this.scenario.diskMin,
+    this.scenario.diskMax) * this.#slowDisk }
   engineDelay(): number { return this.random.range(100, 3000) }
   imageDelay(): number { return this.random.range(100, 4000) }
   resendDelay(): number { return this.random.range(ms(4), ms(20)) }
@@ -188,7 +191,8 @@ export class World {
     const { scenario } = this
     if (client === undefined) return undefined
     const released = scenario.services[client.plan.service]?.release
-    const exact = alive && released === 'checkpoint' && this.scenario.services.every(one => one.release === 'checkpoint')
+    const exact = alive && released === 'checkpoint'
+      && this.scenario.services.every(one => one.release === 'checkpoint')
     if (client.plan.nonces && !exact) return 'nonces'
     if (scenario.shared === 'free' && client.plan.shared && !exact) return 'shared counters'
     if (scenario.stallChance > 0) return 'a guest that stalls'

@@ -14,23 +14,28 @@ import type { Canary } from './canary.ts'
 /** An epoch is acknowledged when it comes, and stored later. */
 class HastyPort extends SimAgentPort {
   override append(
-    firstLsn: Lsn, lastLsn: Lsn, records: readonly Uint8Array[], done: (now: Millis, outcome: AppendOutcome) => void
+    firstLsn: Lsn, lastLsn: Lsn, records: readonly Uint8Array[],
+      done: (now: Millis, outcome: AppendOutcome) => void
   ): void {
     this.process.after(0, () => done(this.host.clock.now(), { ok: true, lsn: lastLsn }))
-    this.process.after(this.world.diskDelay() * 4, () => super.append(firstLsn, lastLsn, records, () => undefined))
+    this.process.after(this.world.diskDelay() * 4,
+      () => super.append(firstLsn, lastLsn, records, () => undefined))
   }
 }
 
 /** The log is pruned when a mark arrives, whatever becomes of its checkpoint. */
 class EarlyPrunePort extends SimAgentPort {
   override append(
-    firstLsn: Lsn, lastLsn: Lsn, records: readonly Uint8Array[], done: (now: Millis, outcome: AppendOutcome) => void
+    firstLsn: Lsn, lastLsn: Lsn, records: readonly Uint8Array[],
+      done: (now: Millis, outcome: AppendOutcome) => void
   ): void {
     super.append(firstLsn, lastLsn, records, (now, outcome) => {
       done(now, outcome)
       for (const bytes of records) {
         const cursor = new RecordCursor(bytes)
-        while (cursor.next()) if (cursor.kind === RecordKind.mark) this.#prune(checkpointId(cursor.checkpoint))
+        while (cursor.next()) {
+          if (cursor.kind === RecordKind.mark) this.#prune(checkpointId(cursor.checkpoint))
+        }
       }
     })
   }
@@ -58,7 +63,8 @@ class RunsOnPort extends SimAgentPort {
 function takesOldOrders(agent: GuestAgent): void {
   const take = agent.gatewayMessage.bind(agent)
   agent.gatewayMessage = (now, link, envelope, message) => {
-    take(now, link, { ...envelope, generation: generation(Math.max(envelope.generation, agent.generation)) }, message)
+    take(now, link, { ...envelope,
+      generation: generation(Math.max(envelope.generation, agent.generation)) }, message)
   }
 }
 
@@ -81,7 +87,8 @@ function tornImages(host: Host): ImageInfo[] {
     const mark = host.log.markOf(checkpoint)
     if (mark === undefined) return []
     const info: ImageInfo = {
-      checkpoint, mark, history: log.history, generation: host.state.generation, bytes: bytes.length, crc: crc32(bytes)
+      checkpoint, mark, history: log.history, generation: host.state.generation, bytes: bytes.length,
+        crc: crc32(bytes)
     }
     host.images.finish(info, true)
     return [info]
@@ -90,7 +97,8 @@ function tornImages(host: Host): ImageInfo[] {
 
 /** When the link of an image that is coming in ends, what came is taken for all of it. */
 function endsTornImages(agent: GuestAgent): void {
-  const sums = new Map<number, { checkpoint: CheckpointId, bytes: number, crc: number, generation: number, history: string }>()
+  const sums = new Map<number,
+    { checkpoint: CheckpointId, bytes: number, crc: number, generation: number, history: string }>()
   const message = agent.peerMessage.bind(agent)
   const down = agent.peerDown.bind(agent)
   agent.peerMessage = (now, link, envelope, what) => {
@@ -109,7 +117,8 @@ function endsTornImages(agent: GuestAgent): void {
     const sum = sums.get(link)
     sums.delete(link)
     if (sum !== undefined) {
-      message(now, link, { guest: 'g', generation: generation(sum.generation), history: sum.history as never },
+      message(now, link, { guest: 'g', generation: generation(sum.generation),
+        history: sum.history as never },
         { type: 'checkpoint-end', checkpoint: sum.checkpoint, bytes: sum.bytes, crc: sum.crc })
     }
     down(now, link)
@@ -118,18 +127,18 @@ function endsTornImages(agent: GuestAgent): void {
 
 export const agentCanaries: readonly Canary[] = [
   {
-    name: 'acknowledge-before-storing',
+    name: 'acknowledge-before-storing', rules: [1],
     agentPort: (world, host, process, engine) => new HastyPort(world, host, process, engine)
   },
   {
-    name: 'prune-too-early',
+    name: 'prune-too-early', rules: [6],
     agentPort: (world, host, process, engine) => new EarlyPrunePort(world, host, process, engine)
   },
   {
-    name: 'mark-after-the-guest-ran-on',
+    name: 'mark-after-the-guest-ran-on', rules: [6],
     agentPort: (world, host, process, engine) => new RunsOnPort(world, host, process, engine)
   },
-  { name: 'old-generation-accepted', agent: takesOldOrders },
-  { name: 'agent-crash-starts-the-guest', agentStarts: startsWhatItHas },
-  { name: 'torn-checkpoint-counted', agent: endsTornImages, foundImages: tornImages }
+  { name: 'old-generation-accepted', rules: [7], agent: takesOldOrders },
+  { name: 'agent-crash-starts-the-guest', rules: [7], agentStarts: startsWhatItHas },
+  { name: 'torn-checkpoint-counted', rules: [5], agent: endsTornImages, foundImages: tornImages }
 ]

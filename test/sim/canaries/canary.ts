@@ -2,6 +2,7 @@ import type { GuestAgent } from '../../../src/core/agent/guest-agent.ts'
 import type { ImageInfo } from '../../../src/core/agent/port.ts'
 import type { GuestGateway } from '../../../src/core/gateway/guest-gateway.ts'
 import type { SimAgentPort } from '../agent-port.ts'
+import type { Rule } from '../checkers/rule.ts'
 import type { Engine } from '../engine.ts'
 import type { GatewayMachine } from '../gateway-machine.ts'
 import type { SimGatewayPort } from '../gateway-port.ts'
@@ -15,6 +16,8 @@ import type { World } from '../world.ts'
  */
 export interface Canary {
   readonly name: string
+  /** The rules by which it must be caught: being caught by another is chance. */
+  readonly rules: readonly Rule[]
   agentPort?(world: World, host: Host, process: Process, engine: Engine): SimAgentPort
   gatewayPort?(world: World, machine: GatewayMachine, process: Process): SimGatewayPort
   /** A core that was just made, to be wrapped. */

@@ -1,7 +1,7 @@
 import type { Connection } from '../../../src/core/gateway/connection.ts'
 import type { GuestGateway } from '../../../src/core/gateway/guest-gateway.ts'
 import { HeldOutput } from '../../../src/core/gateway/held-output.ts'
-import { outputOffset, type HistoryId, type HostName } from '../../../src/core/ids.ts'
+import { inputOffset, outputOffset, type HistoryId, type HostName } from '../../../src/core/ids.ts'
 import type { Envelope, GatewayMessage } from '../../../src/core/message.ts'
 import { encodeRecord, RecordCursor } from '../../../src/core/record-codec.ts'
 import { RecordKind, type LogRecord } from '../../../src/core/record.ts'
@@ -20,7 +20,8 @@ class EagerPort extends SimGatewayPort {
       const { core, clock } = this.machine
       if (core === undefined || core.writer.history !== envelope.history) return
       if (message.lastLsn <= core.writer.committed) return
-      core.message(host, { ...envelope, generation: core.generation }, { type: 'ack', lsn: message.lastLsn }, clock.now())
+      core.message(host, { ...envelope, generation: core.generation },
+        { type: 'ack', lsn: message.lastLsn }, clock.now())
     })
   }
 }
@@ -48,6 +49,22 @@ class UndrainedPort extends SimGatewayPort {
     this.process.after(this.world.readDelay(), () => {
       done()
       this.machine.forgetSockets()
+    })
+  }
+}
+
+/** A connection unknown to the restored guest is opened anew, whether or not it finished before the mark. */
+class ReopeningPort extends SimGatewayPort {
+  override attach(...[connection, service, path, received, events,
+    done]: Parameters<SimGatewayPort['attach']>): void {
+    super.attach(connection, service, path, received, events, result => {
+      if (!result.ok || result.answer.known) return done(result)
+      this.open(connection, service, events, opened => done(!opened.ok ? result : {
+        ok: true, answer: {
+          known: true, side: opened.path.side, input: inputOffset(0), output: outputOffset(0),
+            resumesAt: outputOffset(0)
+        }
+      }))
     })
   }
 }
@@ -83,7 +100,8 @@ function changingTail(change: (records: LogRecord[]) => LogRecord[]): (core: Gue
   return core => {
     const message = core.message.bind(core)
     core.message = (name, envelope, what, now) => {
-      const changed = what.type === 'tail' ? { ...what, records: encode(change(records(what.records))) } : what
+      const changed = what.type === 'tail' ? { ...what, records: encode(change(records(what.records))) }
+        : what
       message(name, envelope, changed, now)
     }
   }
@@ -99,24 +117,24 @@ function swapped(all: LogRecord[]): LogRecord[] {
 
 export const gatewayCanaries: readonly Canary[] = [
   {
-    name: 'release-before-commit',
+    name: 'release-before-commit', rules: [1],
     gatewayPort: (world, machine, process) => new EagerPort(world, machine, process),
     gateway: dropRealAcks
   },
-  { name: 'prune-one-byte-too-far', gatewayPort: (world, machine, process) => new HighFloorPort(world, machine, process) },
-  { name: 'replay-out-of-order', gateway: changingTail(swapped) },
+  { name: 'prune-one-byte-too-far', rules: [6],
+    gatewayPort: (world, machine, process) => new HighFloorPort(world, machine, process) },
+  { name: 'replay-out-of-order', rules: [2], gateway: changingTail(swapped) },
   {
-    name: 'replay-twice',
-    gateway: changingTail(all => all.flatMap((record): LogRecord[] => record.kind === RecordKind.data ? [record, record] : [record]))
+    name: 'replay-twice', rules: [2],
+    gateway: changingTail(all => all.flatMap((record): LogRecord[] => record.kind === RecordKind.data
+      ? [record, record] : [record]))
   },
+  { name: 'finished-connection-replayed', rules: [3],
+    gatewayPort: (world, machine, process) => new ReopeningPort(world, machine, process) },
+  { name: 'old-sockets-not-drained', rules: [6],
+    gatewayPort: (world, machine, process) => new UndrainedPort(world, machine, process) },
   {
-    name: 'finished-connection-replayed',
-    gateway: changingTail(all => all.map(record =>
-      record.kind === RecordKind.adopt ? { ...record, connected: false } : record))
-  },
-  { name: 'old-sockets-not-drained', gatewayPort: (world, machine, process) => new UndrainedPort(world, machine, process) },
-  {
-    name: 'held-output-above-the-restored-place',
+    name: 'held-output-above-the-restored-place', rules: [4],
     patch: () => {
       const { deliver } = HeldOutput.prototype
       HeldOutput.prototype.deliver = function (connection) {
@@ -125,5 +143,6 @@ export const gatewayCanaries: readonly Canary[] = [
       return () => { HeldOutput.prototype.deliver = deliver }
     }
   },
-  { name: 'restart-keeps-history', gatewayPort: (world, machine, process) => new SameHistoryPort(world, machine, process) }
+  { name: 'restart-keeps-history', rules: [2],
+    gatewayPort: (world, machine, process) => new SameHistoryPort(world, machine, process) }
 ]

@@ -24,7 +24,7 @@ export class Checks {
   #connections = new Map<number, number>()
   /** The same of each history, whose gateway may be gone. */
   readonly #clientsOf = new Map<string, ReadonlyMap<number, number>>()
-  /** The guest-facing port of each client's connection; a dial that was given up leaves another in the guest. */
+  /** The guest-facing port of each client's connection: a dial given up leaves another in the guest. */
   readonly #ports = new Map<number, number>()
   /** What the gateway has given to each client. */
   readonly #given = new Map<number, ByteLog>()
@@ -75,7 +75,8 @@ export class Checks {
 
   inputEnded(client: number): void { this.#commit.inputRead(client, 1) }
 
-  outputRead(client: number, place: number, length: number): void { this.#commit.outputRead(client, place, length) }
+  outputRead(client: number, place: number,
+    length: number): void { this.#commit.outputRead(client, place, length) }
 
   released(client: number, bytes: Uint8Array): void {
     const given = this.given(client)
@@ -89,14 +90,16 @@ export class Checks {
     const guest = this.#active
     if (guest === undefined) return
     const said = guest.app.account(client).said.length
-    this.require(this.given(client).length === said, 4, `client ${client} was given the end before all was said`)
+    this.require(this.given(client).length === said, 4,
+      `client ${client} was given the end before all was said`)
   }
 
   sharedValue(client: number, key: number, value: number): void {
     const known = this.#values.get(`${key} ${value}`)
     this.#values.set(`${key} ${value}`, client)
     if (this.excused || known === undefined) return
-    this.#world.fail(4, `counter ${key} had the value ${value} for client ${known} and again for client ${client}`)
+    this.#world.fail(4,
+      `counter ${key} had the value ${value} for client ${known} and again for client ${client}`)
   }
 
   clientReset(client: Client): void {
@@ -113,7 +116,8 @@ export class Checks {
   execution(guest: Guest, tcb: Tcb): void { checkExecution(this.#world, guest, tcb) }
 
   guestStarted(guest: Guest): void {
-    this.require(!this.#anyReleased, 7, `guest ${guest.id} starts from nothing on ${guest.host.name}, after clients `
+    this.require(!this.#anyReleased, 7,
+      `guest ${guest.id} starts from nothing on ${guest.host.name}, after clients `
       + 'were told things')
   }
 
@@ -130,8 +134,11 @@ export class Checks {
 
   /** What a kernel has acknowledged must have been read: nobody else has it any more. */
   attaching(tcb: Tcb): void {
+    // Of a client that is gone nothing more was read.
+    if (this.#world.clients[tcb.client]?.over === true) return
     const { readEnd } = this.#commit.stream(tcb.client)
-    this.require(tcb.send.una <= readEnd + 1, 6, `output of client ${tcb.client} from ${readEnd} on was acknowledged `
+    this.require(tcb.send.una <= readEnd + 1, 6,
+      `output of client ${tcb.client} from ${readEnd} on was acknowledged `
       + `up to ${tcb.send.una} and never read`)
   }
 
@@ -147,7 +154,8 @@ export class Checks {
 
   // ---- the log
 
-  backupHolds(_host: string, history: string, firstLsn: number, _lastLsn: number, records: readonly Uint8Array[]): void {
+  backupHolds(_host: string, history: string, firstLsn: number, _lastLsn: number,
+    records: readonly Uint8Array[]): void {
     const present = this.#world.gateway.core?.writer.history === history
     this.#history.stored(history, firstLsn, records, (client, place) => {
       if (present) this.#commit.backupHolds(client, place)
@@ -160,7 +168,8 @@ export class Checks {
   }
 
   pruneOrdered(host: Host, checkpoint: number): void { checkPruneOrdered(this.#world, host, checkpoint) }
-  pruned(host: string, log: TailLog, checkpoint: number): void { checkPruned(this.#world, host, log, checkpoint) }
+  pruned(host: string, log: TailLog,
+    checkpoint: number): void { checkPruned(this.#world, host, log, checkpoint) }
 
   oldGeneration(host: Host, message: string, orders: number): void {
     this.#world.count('stale')
@@ -229,7 +238,8 @@ export class Checks {
     this.#world.trace(() => `gateway: client ${client} diverged (alive ${alive}): ${reason}`)
     this.#world.count('diverged')
     const excuse = this.#world.excuseFor(client, alive)
-    if (excuse === undefined) this.#world.fail(4, `client ${client} (alive ${alive}) diverged without a cause: ${reason}`)
+    if (excuse === undefined) this.#world.fail(4,
+      `client ${client} (alive ${alive}) diverged without a cause: ${reason}`)
     this.excused = true
   }
 
@@ -252,7 +262,8 @@ export class Checks {
     if (core === undefined) return
     const { settings } = scenario
     const slack = settings.connections * (scenario.gatewayBuffer + 128)
-    this.require(core.writer.unacknowledgedBytes <= settings.inFlightBytes + slack, 8, 'too much log in flight')
+    this.require(core.writer.unacknowledgedBytes <= settings.inFlightBytes + slack, 8,
+      'too much log in flight')
     this.require(core.dataPath.heldBytes <= settings.heldBytes + slack, 8, 'too much output is held')
     this.require(core.dataPath.connections.size <= settings.connections, 8, 'too many connections')
   }

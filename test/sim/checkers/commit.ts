@@ -37,7 +37,8 @@ export class CommitLedger {
 
   stream(client: number): Stream {
     let stream = this.#streams.get(client)
-    if (stream === undefined) this.#streams.set(client, stream = { input: 0, reads: [], readEnd: 0, released: 0 })
+    if (stream === undefined) this.#streams.set(client,
+      stream = { input: 0, reads: [], readEnd: 0, released: 0 })
     return stream
   }
 
@@ -96,9 +97,11 @@ export class CommitLedger {
   #releasedEpoch(client: number, stream: Stream): void {
     const read = stream.reads.find(({ end }) => end >= stream.released)
     if (read === undefined) {
-      this.#world.fail(3, `client ${client} was given output up to ${stream.released}; ${stream.readEnd} was read`)
+      this.#world.fail(3,
+        `client ${client} was given output up to ${stream.released}; ${stream.readEnd} was read`)
     } else if (read.barrier > this.#stored) {
-      this.#world.fail(1, `client ${client} was given output up to ${stream.released}, read after ${read.barrier} `
+      this.#world.fail(1,
+        `client ${client} was given output up to ${stream.released}, read after ${read.barrier} `
         + `inputs, of which the backup has stored ${this.#stored}`)
     }
     while ((stream.reads[0]?.end ?? Infinity) < stream.released) stream.reads.shift()

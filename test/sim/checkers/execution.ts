@@ -29,7 +29,8 @@ export function checkKept(world: World, guest: Guest, client: number, given: Byt
   const { said } = guest.app.account(client)
   const differs = said.difference(given)
   if (differs === undefined && given.length <= said.length) return
-  world.fail(4, `client ${client} goes on after the failover, but was told other things than the guest knows, from `
+  world.fail(4,
+    `client ${client} goes on after the failover, but was told other things than the guest knows, from `
     + `${differs ?? said.length} on`)
 }
 
@@ -43,7 +44,8 @@ export function checkCounters(world: World, guest: Guest): void {
     const account = guest.app.accounts.get(client.id)
     const done = account?.raised ?? 0
     raised += done
-    if (done > client.raises) world.fail(3, `client ${client.id} asked for ${client.raises} raises, ${done} were done`)
+    if (done > client.raises) world.fail(3,
+      `client ${client.id} asked for ${client.raises} raises, ${done} were done`)
     if (client.state === 'complete' && done < client.raises) {
       world.fail(3, `client ${client.id} was told of ${client.raises} raises, the guest knows ${done}`)
     }

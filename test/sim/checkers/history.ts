@@ -37,7 +37,8 @@ export class HistoryChecker {
 
   /** A backup has stored these records. `held` is told how far each client's input is stored. */
   stored(
-    id: string, firstLsn: number, records: readonly Uint8Array[], held: (client: number, place: number) => void
+    id: string, firstLsn: number, records: readonly Uint8Array[],
+      held: (client: number, place: number) => void
   ): void {
     const history = this.#history(id)
     const cursor = this.#cursor

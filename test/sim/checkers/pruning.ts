@@ -24,7 +24,8 @@ export function checkPruned(world: World, host: string, log: TailLog, checkpoint
       const place = places.get(client) ?? 0
       const payload = cursor.payload()
       if (world.clients[client]?.sent.holds(place, payload) !== true) {
-        return world.fail(6, `after a prune ${host} holds other input of client ${client} at ${place} than was sent`)
+        return world.fail(6,
+          `after a prune ${host} holds other input of client ${client} at ${place} than was sent`)
       }
       places.set(client, place + payload.length)
     }
@@ -33,11 +34,13 @@ export function checkPruned(world: World, host: string, log: TailLog, checkpoint
   for (const tcb of image.snapshot.tcbs) {
     const connection = world.checks.connectionOf(tcb.client)
     const logged = connection === undefined ? undefined : atMark?.get(connection)
-    if (connection === undefined || logged === undefined || world.checks.portOf(tcb.client) !== tcb.port) continue
+    if (connection === undefined || logged === undefined
+      || world.checks.portOf(tcb.client) !== tcb.port) continue
     const has = starts.get(tcb.client)
     const { received } = tcb.receive
     if (has === undefined ? logged > received : has > received) {
-      return world.fail(6, `${host} pruned input of client ${tcb.client} up to ${has ?? logged}; in the checkpoint `
+      return world.fail(6,
+        `${host} pruned input of client ${tcb.client} up to ${has ?? logged}; in the checkpoint `
         + `its guest has ${received}`)
     }
   }
