@@ -19,6 +19,21 @@ interface Waiter {
   readonly reject: (error: Error) => void
 }
 
+const running = new Set<ChildProcess>()
+
+/** A test that is itself ended, as by its time limit, runs no teardown and must yet leave nothing running. */
+function endAll(): void {
+  for (const child of running) child.kill('SIGKILL')
+}
+
+process.on('exit', endAll)
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGALRM'] as const) {
+  process.once(signal, () => {
+    endAll()
+    process.kill(process.pid, signal)
+  })
+}
+
 /** A program that runs beside the test until the test ends, and what it says, line by line. */
 export class Program {
   readonly name: string
@@ -35,6 +50,8 @@ export class Program {
     this.process = spawn(command, args, {
       env: plainEnvironment(), ...options, stdio: options.stdio ?? ['ignore', 'pipe', 'pipe']
     })
+    running.add(this.process)
+    this.process.once('exit', () => running.delete(this.process))
     this.#closed = once(this.process, 'close').then(() => this.#over('ended'))
     this.#closed.catch(() => undefined)
     this.process.on('error', (error) => this.#over(error.message))
