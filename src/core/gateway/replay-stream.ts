@@ -22,6 +22,7 @@ export class ReplayStream implements StreamEvents {
   readonly service: number
   readonly alive: Connection | undefined
   readonly #onProgress: () => void
+  readonly #acknowledge: (received: OutputOffset) => void
   readonly #hash: Hash
   /**
    * `unopened`: the guest had not taken it so far in the tail; its live connection, if there is one, dials
@@ -51,7 +52,11 @@ export class ReplayStream implements StreamEvents {
 
   constructor(
     id: ConnectionId, service: number, alive: Connection | undefined, logged: InputOffset,
-    options: { readonly hash: Hash, readonly pendingMax: number, readonly onProgress: () => void }
+    options: {
+      readonly hash: Hash, readonly pendingMax: number, readonly onProgress: () => void
+      /** Output up to there has been read: a guest that is not told keeps it, and stops at some point. */
+      readonly acknowledge: (received: OutputOffset) => void
+    }
   ) {
     this.id = id
     this.service = service
@@ -60,6 +65,7 @@ export class ReplayStream implements StreamEvents {
     this.#hash = options.hash
     this.#pendingMax = options.pendingMax
     this.#onProgress = options.onProgress
+    this.#acknowledge = options.acknowledge
     this.comparison = new Comparison(options.hash, outputOffset(0), undefined)
   }
 
@@ -130,6 +136,7 @@ export class ReplayStream implements StreamEvents {
     if (this.#live !== undefined) return this.#live.data(bytes)
     this.progressed = true
     this.comparison.push(new Uint8Array(bytes))
+    this.#acknowledge(this.comparison.regenerated)
     const { pendingBytes, regenerated } = this.comparison
     if (pendingBytes > this.#pendingMax && regenerated >= this.wanted && !this.#paused) {
       this.#paused = true
@@ -142,6 +149,7 @@ export class ReplayStream implements StreamEvents {
     if (this.#live !== undefined) return this.#live.end()
     this.progressed = true
     this.comparison.finish('ended')
+    this.#acknowledge(this.comparison.regenerated)
     this.#onProgress()
   }
 

@@ -309,7 +309,8 @@ export class Replay {
     const { settings, port, dataPath } = this.#options
     const alive = dataPath.connections.get(id)
     const stream = new ReplayStream(id, service, alive, inputOffset(logged), {
-      hash: port.hash, pendingMax: settings.connectionBytes, onProgress: () => this.#advance()
+      hash: port.hash, pendingMax: settings.connectionBytes, onProgress: () => this.#advance(),
+      acknowledge: received => port.acknowledge(id, received)
     })
     stream.cap = alive === undefined ? nowhere : alive.released
     this.#streams.set(id, stream)
