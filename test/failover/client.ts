@@ -51,6 +51,18 @@ export class Client {
     this.#socket.write(lines.map((line) => `${line}\r\n`).join(''), 'latin1')
   }
 
+  /** Sends a command whose words may be long. */
+  sendWords(...words: readonly string[]): void {
+    const bulks = words.map((word) => `$${word.length}\r\n${word}\r\n`)
+    this.#socket.write(`*${words.length}\r\n${bulks.join('')}`, 'latin1')
+  }
+
+  /** Reads nothing, so that what comes fills the buffers on its way; or reads on. */
+  read(wanted: boolean): void {
+    if (wanted) this.#socket.resume()
+    else this.#socket.pause()
+  }
+
   /** Half-closes: this side says no more. */
   end(): void {
     this.#socket.end()

@@ -129,6 +129,30 @@ void t.test('output held below the restored place is delivered, and not made aga
   t.equal(client.unread, '')
 })
 
+void t.test('long answers on their way to a slow reader arrive whole, across two failovers', async (t) => {
+  const lab = await Lab.protected(t, { guest: { checkpoint_interval: '200ms' } })
+  const client = await lab.client()
+  // No two places of it look alike for long, so that a byte too many or too few shows.
+  const value = Array.from({ length: 200_000 }, (_, n) => n.toString(36).padStart(5, '.')).join('')
+  client.sendWords('SET', 'long', value)
+  t.equal(await client.take(5), '+OK\r\n')
+  const answer = `$${value.length}\r\n${value}\r\n`
+  client.read(false)
+  const asked = 24
+  for (let n = 0; n < asked; n++) client.send('GET long')
+  await lab.log.next('checkpoint.counted')
+  t.match(await lab.failOverFrom('a'), { kept: 1, reset: 0 })
+  await lab.bringBack('a')
+  client.read(true)
+  for (let n = 0; n < 8; n++) t.ok(await client.take(answer.length) === answer, `answer ${n}`)
+  client.read(false)
+  t.match(await lab.failOverFrom('b'), { kept: 1, reset: 0 })
+  client.read(true)
+  for (let n = 8; n < asked; n++) t.ok(await client.take(answer.length) === answer, `answer ${n}`)
+  await answers(t, client, 'INCR after', ':1\r\n')
+  t.equal(client.unread, '')
+})
+
 void t.test('MULTI, and input that arrives while there is no guest', async (t) => {
   const { lab, made: [open, idle] } = await around(t, async (lab) => {
     const client = await lab.client()
