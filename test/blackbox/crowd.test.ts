@@ -27,10 +27,12 @@ async function answered(t: Test, client: Client): Promise<void> {
 
 for (const mode of modes.filter((mode) => mode !== 'immediate')) {
   void t.test(`a crowd of idle connections, ${mode}`, async (t) => {
-    const count = idleFor(mode)
-    if (count < wanted) {
+    const possible = idleFor(mode)
+    // A checkpoint of so many is shown by half of them, in half the time.
+    const count = mode === 'checkpoint' ? Math.ceil(possible / 2) : possible
+    if (possible < wanted) {
       t.pass(`${wanted} idle connections`, {
-        skip: `the hard limit of open files allows ${count} here: raise it (ulimit -Hn 25000)`
+        skip: `the hard limit of open files allows ${possible} here: raise it (ulimit -Hn 25000)`
       })
     }
     const service = await Service.start(t)
