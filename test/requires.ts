@@ -17,7 +17,8 @@ const packages: Readonly<Record<string, string>> = {
   haproxy: 'haproxy',
   curl: 'curl',
   openssl: 'openssl',
-  shellcheck: 'shellcheck'
+  shellcheck: 'shellcheck',
+  promtool: 'prometheus'
 }
 
 /** Where Debian puts programs that are not in everybody's PATH. */
