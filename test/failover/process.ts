@@ -4,6 +4,10 @@ import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { LogLines } from './log-lines.ts'
 
+// A runner that gives up sends SIGTERM, which by itself would leave every process behind.
+process.once('SIGTERM', () => process.exit(143))
+process.setMaxListeners(0)
+
 /** A process of Tailgate in a process group of its own, and every line that it has logged. */
 export class Process {
   readonly name: string
@@ -19,6 +23,8 @@ export class Process {
     const stdio = ['ignore', 'ignore', 'pipe', 'ipc'] as const
     const child = spawn(process.execPath, args, { cwd: directory, detached: true, stdio: [...stdio] })
     this.#child = child
+    const killWithTest = (): void => this.signalGroup('SIGKILL')
+    process.once('exit', killWithTest)
     this.exited = once(child, 'close').then(() => {
       this.#gone = true
       this.log.ended()
