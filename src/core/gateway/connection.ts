@@ -63,6 +63,8 @@ export class Connection implements ReadNote {
   floor: InputOffset = inputOffset(0)
   /** True while a FLOOR record is due. */
   floorNoted = false
+  /** How many marks were refused because the guest had not acknowledged its input. */
+  marksRefused = 0
   /** Input logged before the present history began: a checkpoint counts only when the guest had all of it. */
   historyInput: InputOffset = inputOffset(0)
 

@@ -3,6 +3,9 @@ import { RecordKind } from '../record.ts'
 import type { Connection } from './connection.ts'
 import type { LogWriter } from './log-writer.ts'
 
+/** So many marks are refused for the sake of one connection that is over. */
+const marksRefusedMax = 20
+
 /**
  * How much of each connection's input the guest has acknowledged: its floor. A prune may drop what lies below
  * the floors that were logged before the mark (design, rule 6).
@@ -69,8 +72,18 @@ export class Floors {
     for (const connection of this.#connections.values()) {
       if (connection.outputEnd !== 'reset' && connection.floor < connection.historyInput) return connection
     }
+    return this.#lingeringBefore()
+  }
+
+  /**
+   * The last acknowledgement of a connection that is over may have been lost for good, with the guest's path for a
+   * while. So it is waited for only so often: better a guest that is protected again.
+   */
+  #lingeringBefore(): Connection | undefined {
     for (const connection of this.#lingering.values()) {
-      if (connection.floor < connection.historyInput) return connection
+      if (connection.floor >= connection.historyInput) continue
+      if (++connection.marksRefused <= marksRefusedMax) return connection
+      this.#lingering.delete(connection.id)
     }
     return undefined
   }
