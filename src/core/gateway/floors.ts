@@ -76,8 +76,8 @@ export class Floors {
   }
 
   /**
-   * The last acknowledgement of a connection that is over may have been lost for good, while the guest's path was
-   * gone. So it is waited for only so often: better a guest that is protected again.
+   * The last acknowledgement of a connection that is over may have been lost for good, while the guest's path
+   * was gone. So it is waited for only so often: better a guest that is protected again.
    */
   #lingeringBefore(): Connection | undefined {
     for (const connection of this.#lingering.values()) {
