@@ -36,6 +36,8 @@ export class GuestObserver {
   #runner: GuestRunner | undefined
   #protection: CoreProtection = { state: 'unprotected', reason: '' }
   #marks: MarkTime[] = []
+  /** The checkpoint that was last refused its mark. */
+  #refused: number | undefined
   #failover: FailoverRecord | undefined
   #waiters: { resolve: (status: FailoverStatus) => void, reject: (reason: string) => void }[] = []
 
@@ -160,6 +162,9 @@ export class GuestObserver {
   }
 
   #checkpointFailed(report: GatewayReport & { type: 'checkpoint-failed' | 'mark-refused' }): void {
+    // The agent tells of a refused one as failed, too.
+    if (report.type === 'checkpoint-failed' && report.checkpoint === this.#refused) return
+    if (report.type === 'mark-refused') this.#refused = report.checkpoint
     const guest = this.#guest.name
     const result = report.type === 'mark-refused' ? 'refused' : 'failed'
     this.#metrics.checkpoints.with({ guest, result }).value++
