@@ -13,6 +13,8 @@ export interface LoggerOptions {
   readonly level: LogLevel
   /** A file descriptor; stderr by default, so that stdout stays free for what a command prints. */
   readonly fd?: number
+  /** Each line is written before the call returns: for whoever reads the file at once. */
+  readonly sync?: boolean
 }
 
 /** One JSON line per event (docs/LOGS.md). Never throws and never waits: see {@link loggerBufferBytesMax}. */
@@ -65,8 +67,8 @@ class PinoLogger implements Logger {
   #dropped = 0
 
   constructor(options: LoggerOptions) {
-    const { name, part, level, fd = 2 } = options
-    this.#destination = pino.destination({ fd, sync: false, maxLength: loggerBufferBytesMax })
+    const { name, part, level, fd = 2, sync = false } = options
+    this.#destination = pino.destination({ fd, sync, maxLength: loggerBufferBytesMax })
     this.#destination.on('drop', () => this.#dropped++)
     // A reader that went away (EPIPE) must not end a gateway that serves clients.
     this.#destination.on('error', () => this.#dropped++)

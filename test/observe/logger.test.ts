@@ -17,7 +17,7 @@ let files = 0
 function linesOf(level: LogLevel, write: (logger: Logger) => void): Record<string, unknown>[] {
   const file = join(directory, `log-${++files}`)
   const fd = openSync(file, 'w')
-  const logger = createLogger({ name: 'gw', part: 'gateway', level, fd })
+  const logger = createLogger({ name: 'gw', part: 'gateway', level, fd, sync: true })
   write(logger)
   logger.flush()
   closeSync(fd)
