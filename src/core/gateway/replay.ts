@@ -54,8 +54,7 @@ export interface ReplayOptions {
  * Records are taken in lsn order and causally: a READ record is passed only when the output it names has been
  * made again, so no input is sent before the outputs that had been received before it. Inputs that overlapped
  * have no recorded order; with `replay.order: output` the last input before an output waits for the place of
- * that output, so that such inputs are sent one at a time, in the order in which their first output had been
- * received:
+ * that output: such inputs are sent one at a time, in the order in which their first output had been received:
  *
  *   tail      D(a) D(b) R(b) R(a) D(a) …
  *   sent      D(b), await R(b), D(a), await R(a), D(a) …
@@ -338,7 +337,7 @@ export class Replay {
   #resolve(stream: ReplayStream, record: AdoptRecord, result: AttachResult): void {
     if (!result.ok) this.#drop(stream, 'ambiguous', `the restored guest could not be asked: ${result.reason}`)
     else if (result.answer.known) this.#join(stream, record, result.answer)
-    else if (record.connected) this.#finishedInside(stream)
+    else if (record.connected) this.#finishedInside(stream, record)
     else stream.state = 'unopened'
   }
 
@@ -378,10 +377,19 @@ export class Replay {
     this.#foreseen.delete(stream.id)
   }
 
-  /** It had finished before the guest stood still: everything the guest said in it has been received. */
-  #finishedInside(stream: ReplayStream): void {
+  /**
+   * It had finished before the guest stood still, with everything read by then. If more was read since, the
+   * restored guest may have run on and reset it: what it would have said nobody knows.
+   */
+  #finishedInside(stream: ReplayStream, record: AdoptRecord): void {
+    const { alive } = stream
+    if (alive !== undefined && alive.outputReceived > record.output) {
+      this.#options.held.deliver(alive, record.output)
+      this.#drop(stream, 'ambiguous', 'the restored guest does not know it, though it had said more before')
+      return
+    }
     stream.forget()
-    if (stream.alive !== undefined) this.#deliverFinished(stream.alive)
+    if (alive !== undefined) this.#deliverFinished(alive)
   }
 
   #deliverFinished(connection: Connection): void {
