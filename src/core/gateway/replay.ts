@@ -54,7 +54,7 @@ export interface ReplayOptions {
  * Records are taken in lsn order and causally: a READ record is passed only when the output it names has been
  * made again, so no input is sent before the outputs that had been received before it. Inputs that overlapped
  * have no recorded order; with `replay.order: output` the last input before an output waits for the place of
- * that output: such inputs are sent one at a time, in the order in which their first output had been received:
+ * that output: such inputs are sent one at a time, in the order in which their first output was received:
  *
  *   tail      D(a) D(b) R(b) R(a) D(a) …
  *   sent      D(b), await R(b), D(a), await R(a), D(a) …
