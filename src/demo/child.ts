@@ -3,9 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { TailgateError } from '../base/errors.ts'
-
-/** One line of a process's log (docs/LOGS.md). */
-export type LogLine = Readonly<Record<string, unknown>> & { readonly event: string }
+import { parseLogLine, type LogLine } from './log-line.ts'
 
 /** Lines kept of what a process said, to be shown if it fails. */
 const rememberedLines = 8
@@ -70,20 +68,10 @@ export class Child {
   }
 
   #line(text: string): void {
-    const line = parseLine(text)
+    const line = parseLogLine(text)
     if (line !== undefined) this.#onLine(line)
     if (line?.event === 'connection.end') return
     this.#recent.push(text.slice(0, 1000))
     if (this.#recent.length > rememberedLines) this.#recent.shift()
-  }
-}
-
-function parseLine(text: string): LogLine | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null && 'event' in value && typeof value.event === 'string'
-      ? value as LogLine : undefined
-  } catch {
-    return undefined
   }
 }

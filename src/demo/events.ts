@@ -1,5 +1,5 @@
 import { TailgateError } from '../base/errors.ts'
-import type { LogLine } from './child.ts'
+import type { LogLine } from './log-line.ts'
 
 /** How long the demo waits for anything. Milliseconds. */
 const patienceMs = 30_000

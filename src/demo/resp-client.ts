@@ -41,9 +41,6 @@ export class RespClient {
     })
   }
 
-  /** Requests without a reply. */
-  get outstanding(): number { return this.#waiting.length }
-
   send(...words: readonly string[]): Promise<Reply> {
     if (this.#error !== undefined) return Promise.reject(this.#error)
     const said = words.map(word => `$${word.length}\r\n${word}\r\n`).join('')

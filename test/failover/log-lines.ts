@@ -1,5 +1,6 @@
-/** One line of a process's log (docs/LOGS.md). */
-export type LogLine = Readonly<Record<string, unknown>> & { readonly event: string }
+import { parseLogLine, type LogLine } from '../../src/demo/log-line.ts'
+
+export type { LogLine } from '../../src/demo/log-line.ts'
 
 type Matches = (line: LogLine) => boolean
 
@@ -37,7 +38,7 @@ export class LogLines {
 
   add(text: string): void {
     this.#texts.push(text)
-    const line = parse(text)
+    const line = parseLogLine(text)
     if (line === undefined) return
     this.#lines.push(line)
     for (const waiter of this.#waiters) {
@@ -88,15 +89,5 @@ export class LogLines {
     const told = this.#texts.filter((text) => !text.includes('"connection.end"'))
     const last = told.slice(-shownLines).join('\n')
     waiter.reject(new Error(`${this.#name} did not log "${waiter.event}" ${when}; its last lines:\n${last}`))
-  }
-}
-
-function parse(text: string): LogLine | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null && 'event' in value && typeof value.event === 'string'
-      ? value as LogLine : undefined
-  } catch {
-    return undefined
   }
 }
