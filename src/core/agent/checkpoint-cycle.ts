@@ -64,8 +64,8 @@ export class CheckpointCycle {
     this.#port = port
     this.#voice = voice
     this.#limits = limits
-    this.#number = voice.state().checkpoints
-    this.#reserved = voice.state().checkpoints
+    this.#number = voice.state.checkpoints
+    this.#reserved = voice.state.checkpoints
   }
 
   /** The gateway said where checkpoints go. One under way goes on unless its way there changed. */
@@ -187,7 +187,7 @@ export class CheckpointCycle {
   #nextBegin(): Millis | undefined {
     const plan = this.#plan
     if (plan === undefined || plan.intervalMs <= 0) return undefined
-    if (this.#peer === undefined || !this.#running || !this.#voice.hasGateway()) return undefined
+    if (this.#peer === undefined || !this.#running || this.#voice.gateway === undefined) return undefined
     if (this.#beganAt === undefined) return millis(0)
     const retry = this.#limits.retryMs * 2 ** (this.#failures - 1)
     return millis(this.#beganAt + (this.#failures === 0 ? plan.intervalMs : Math.min(retry, plan.intervalMs)))
@@ -200,7 +200,7 @@ export class CheckpointCycle {
 
   #begin(now: Millis): void {
     if (this.#number >= this.#reserved) return this.#reserve()
-    const checkpoint = checkpointId(this.#voice.state().generation * numbersPerGeneration + this.#number)
+    const checkpoint = checkpointId(this.#voice.state.generation * numbersPerGeneration + this.#number)
     this.#number++
     this.#beganAt = now
     this.#phase = { at: 'beginning', checkpoint, until: millis(now + this.#limits.engineMs) }

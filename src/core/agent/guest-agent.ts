@@ -1,8 +1,6 @@
 import type { CheckpointId, Generation, HistoryId, Lsn, Millis } from '../ids.ts'
 import { millis, noHistory } from '../ids.ts'
-import type {
-  AgentMessage, CheckpointMessage, Envelope, GatewayMessage, GuestCondition, Message, Role
-} from '../message.ts'
+import type { Envelope, GatewayMessage, GuestCondition, Message, Role } from '../message.ts'
 import { BackupLog } from './backup-log.ts'
 import { CheckpointCycle } from './checkpoint-cycle.ts'
 import { DurableState } from './durable-state.ts'
@@ -13,7 +11,7 @@ import { isCheckpointMessage, isGatewayMessage } from './message-kinds.ts'
 import type { AgentPort, AgentSettings, AgentState, LinkId } from './port.ts'
 import { Promotion, type PromotionOrder } from './promotion.ts'
 import { Turnstile } from './turnstile.ts'
-import type { AgentVoice } from './voice.ts'
+import { AgentVoice } from './voice.ts'
 
 type Assign = Extract<GatewayMessage, { type: 'assign' }>
 type Promote = Extract<GatewayMessage, { type: 'promote' }>
@@ -53,8 +51,6 @@ export class GuestAgent {
   /** The role of this life: whatever is on disk, a restarted agent has none until a gateway gives one. */
   #role: Role = 'idle'
   readonly #links = new Set<LinkId>()
-  /** The link of the gateway that commands this guest: the one whose `assign` was taken last. */
-  #gateway: LinkId | undefined
   /** The history the gateway spoke of last; a primary's messages carry it. */
   #history: HistoryId = noHistory
   /** The gateway's messages wait here while a write or an ending is under way that they depend on. */
@@ -68,7 +64,7 @@ export class GuestAgent {
     const { limits } = settings
     this.#state = new DurableState(port, settings.state)
     this.#turnstile = new Turnstile(limits.waitingMax)
-    this.#voice = this.#makeVoice()
+    this.#voice = new AgentVoice(port, settings.guest, this.#state)
     this.#slot = new GuestSlot(port, settings.condition, settings.endpoints, now => {
       this.#guestChanged(now)
     })
@@ -99,8 +95,8 @@ export class GuestAgent {
   linkDown(now: Millis, link: LinkId): void {
     this.#links.delete(link)
     this.#turnstile.keep(waiting => waiting.link !== link)
-    if (link !== this.#gateway) return
-    this.#gateway = undefined
+    if (link !== this.#voice.gateway) return
+    this.#voice.gateway = undefined
     this.#port.report({ type: 'gateway-lost' })
     this.#beats.stop()
     this.#log.gatewayLost()
@@ -163,7 +159,7 @@ export class GuestAgent {
 
   /** A gateway that has lost its state learns from this where the guest runs. */
   #tellWhere(link: LinkId): void {
-    this.#port.sendGateway(link, this.#envelope(noHistory), {
+    this.#voice.answer(link, noHistory, {
       type: 'guest', condition: this.#condition, endpoints: this.endpoints,
       reason: 'an older generation asked'
     })
@@ -173,14 +169,14 @@ export class GuestAgent {
     const known = this.#state.now.generation
     if (envelope.generation < known) {
       this.#port.report({ type: 'stale', generation: envelope.generation, reason: message.type })
-      this.#port.sendGateway(link, this.#envelope(noHistory), { type: 'stale' })
+      this.#voice.answer(link, noHistory, { type: 'stale' })
       if (message.type === 'assign') this.#tellWhere(link)
       return
     }
     if (message.type === 'assign') return this.#assign(now, link, envelope, message)
     // An operator who accepts a loss may reach an agent that no gateway could give a role.
     if (message.type === 'promote' && message.acceptLoss && envelope.generation > known) this.#follow(link)
-    if (link !== this.#gateway) return this.#refuse(`${message.type} before an assign on this link`)
+    if (link !== this.#voice.gateway) return this.#refuse(`${message.type} before an assign on this link`)
     if (message.type === 'begin') return this.#begin(now, envelope, message)
     if (message.type === 'promote') return this.#promote(now, envelope, message)
     if (envelope.generation > known) {
@@ -246,8 +242,8 @@ export class GuestAgent {
 
   /** From now on this link commands; another that did is closed, because a guest has one gateway. */
   #follow(link: LinkId): void {
-    const before = this.#gateway
-    this.#gateway = link
+    const before = this.#voice.gateway
+    this.#voice.gateway = link
     if (before === undefined || before === link) return
     this.#links.delete(before)
     this.#log.gatewayLost()
@@ -272,7 +268,7 @@ export class GuestAgent {
   #takeRole(now: Millis, link: LinkId, message: Assign): void {
     this.#role = message.role
     this.#port.report({ type: 'role', role: message.role, generation: this.#state.now.generation })
-    if (link === this.#gateway) this.#beats.start(now, message.heartbeatMs, message.leaseMs)
+    if (link === this.#voice.gateway) this.#beats.start(now, message.heartbeatMs, message.leaseMs)
     if (message.role === 'primary') this.#becomePrimary(now, message)
     else this.#cycle.stop(now, `the host is ${message.role} now`)
     if (message.role !== 'backup') this.#images.stopReceiving('the host is not a backup any more')
@@ -375,7 +371,7 @@ export class GuestAgent {
       }
     }, order, askedAt)
     // The gateway may have died while its order was made durable: nobody will go on with this promotion.
-    if (this.#gateway === undefined) this.#promotion.gatewayLost()
+    if (this.#voice.gateway === undefined) this.#promotion.gatewayLost()
     this.#promotion.advance(now)
   }
 
@@ -424,7 +420,7 @@ export class GuestAgent {
   }
 
   #beat(now: Millis): void {
-    if (this.#gateway === undefined) return
+    if (this.#voice.gateway === undefined) return
     const n = this.#beats.due(now)
     if (n === undefined) return
     const role = this.#role
@@ -473,24 +469,5 @@ export class GuestAgent {
 
   #refuse(reason: string): void {
     this.#port.report({ type: 'refused', reason })
-  }
-
-  #envelope(history: HistoryId): Envelope {
-    return { guest: this.#settings.guest, generation: this.#state.now.generation, history }
-  }
-
-  #makeVoice(): AgentVoice {
-    return {
-      state: () => this.#state.now,
-      hasGateway: () => this.#gateway !== undefined,
-      toGateway: (history: HistoryId, message: AgentMessage) => {
-        const link = this.#gateway
-        if (link !== undefined) this.#port.sendGateway(link, this.#envelope(history), message)
-      },
-      toPeer: (link: LinkId, history: HistoryId, message: CheckpointMessage) => {
-        this.#port.sendPeer(link, this.#envelope(history), message)
-      },
-      persist: (change, done) => { this.#state.change(change, done) }
-    }
   }
 }
