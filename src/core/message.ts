@@ -41,6 +41,11 @@ export type GatewayMessage =
     readonly type: 'assign', readonly role: Role
     /** Only to a primary: a guest that is absent may be started from nothing. */
     readonly boot: boolean
+    /**
+     * Only to a primary: this gateway serves clients from the guest that runs there, so that the promotion
+     * it may have come from is finished, whatever the host's disk says of it.
+     */
+    readonly served: boolean
     /** To a primary: where checkpoints go, as name and link address; '' for nowhere (make none). */
     readonly peer: HostName, readonly peerAddress: string
     readonly checkpointMs: number, readonly heartbeatMs: number, readonly leaseMs: number

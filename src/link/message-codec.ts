@@ -170,6 +170,7 @@ const gatewayCodecs: Pick<MessageCodecs,
     write(w, m) {
       w.choice(roles, m.role)
       w.flag(m.boot)
+      w.flag(m.served)
       w.text(m.peer, nameBytesMax)
       w.text(m.peerAddress)
       w.millis(m.checkpointMs)
@@ -183,6 +184,7 @@ const gatewayCodecs: Pick<MessageCodecs,
       type: 'assign',
       role: r.choice(roles),
       boot: r.flag(),
+      served: r.flag(),
       peer: hostName(r.text(nameBytesMax)),
       peerAddress: r.text(),
       checkpointMs: r.number(),

@@ -52,9 +52,9 @@ export class GatewayStub {
 
   assign(some: Partial<Extract<GatewayMessage, { type: 'assign' }>>): void {
     this.send({
-      type: 'assign', role: 'idle', boot: false, peer: hostName(''), peerAddress: '', checkpointMs: 200,
-      heartbeatMs: 50, leaseMs: 5000, durability: 'memory', logMemoryBytes: 1 << 22, logBytes: 1 << 24,
-      ...some
+      type: 'assign', role: 'idle', boot: false, served: false, peer: hostName(''), peerAddress: '',
+      checkpointMs: 200, heartbeatMs: 50, leaseMs: 5000, durability: 'memory',
+      logMemoryBytes: 1 << 22, logBytes: 1 << 24, ...some
     })
   }
 

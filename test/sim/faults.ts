@@ -95,7 +95,7 @@ function strayGateway(world: World, host: Host): void {
   const { settings } = world.scenario
   const role = world.random.pick(['primary', 'backup', 'idle'] as const)
   link.send(0, envelope, {
-    type: 'assign', role, boot: true, peer: '' as HostName, peerAddress: '', checkpointMs: 0,
+    type: 'assign', role, boot: true, served: false, peer: '' as HostName, peerAddress: '', checkpointMs: 0,
     heartbeatMs: settings.heartbeatMs, leaseMs: settings.leaseMs, durability: settings.durability,
     logMemoryBytes: settings.logMemoryBytes, logBytes: settings.logBytes
   })

@@ -20,6 +20,8 @@ type Epoch = Extract<GatewayMessage, { type: 'epoch' }>
 /** What changes neither generation nor role. */
 type Obeyed = Exclude<GatewayMessage, Assign | Promote | Begin>
 
+const unfinished = 'its promotion was not finished: restore it anew, with failover --accept-loss'
+
 /** A message that waits until what came before it has been made durable. */
 interface Waiting {
   readonly link: LinkId
@@ -55,6 +57,11 @@ export class GuestAgent {
   #history: HistoryId = noHistory
   /** The gateway's messages wait here while a write or an ending is under way that they depend on. */
   readonly #turnstile: Turnstile<Waiting>
+  /**
+   * A guest was found running that no disk says is whole: its agent died before the end of its replay, or
+   * before another role had ended it.
+   */
+  #leftOver: boolean
   /** A primary's assignment that came during its promotion, for when that is done. */
   #afterReplay: Assign | undefined
 
@@ -63,6 +70,7 @@ export class GuestAgent {
     this.#settings = settings
     const { limits } = settings
     this.#state = new DurableState(port, settings.state)
+    this.#leftOver = settings.condition === 'running' && settings.state.role !== 'primary'
     this.#turnstile = new Turnstile(limits.waitingMax)
     this.#voice = new AgentVoice(port, settings.guest, this.#state)
     this.#slot = new GuestSlot(port, settings.condition, settings.endpoints, now => {
@@ -84,7 +92,8 @@ export class GuestAgent {
   /** What a gateway is told: a guest whose replay nobody goes on with is not there to be served. */
   get #condition(): GuestCondition {
     const { condition } = this.#slot
-    return this.#promotion?.orphaned === true && condition === 'running' ? 'absent' : condition
+    const notWhole = this.#leftOver || this.#promotion?.orphaned === true
+    return notWhole && condition === 'running' ? 'absent' : condition
   }
 
   /** A gateway's link is established; it owns nothing before its `assign`. */
@@ -209,6 +218,8 @@ export class GuestAgent {
   #assign(now: Millis, link: LinkId, envelope: Envelope, message: Assign): void {
     const newer = envelope.generation > this.#state.now.generation
     this.#follow(link)
+    if (this.#leftOver && !newer && message.role === 'primary' && message.served) this.#leftOver = false
+    if (this.#leftOver) return this.#clearLeftOver(link, envelope, message)
     // Within one generation the gateway cannot want this guest both alive and gone: it is told, and decides.
     if (!newer && message.role !== 'primary' && this.#inService()) {
       this.#refuse(`role ${message.role} for a host whose guest runs in the same generation`)
@@ -240,6 +251,16 @@ export class GuestAgent {
     })
   }
 
+  /** Nobody has the rest of its replay any more, and what it is told would not be its clients' truth. */
+  #clearLeftOver(link: LinkId, envelope: Envelope, message: Assign): void {
+    this.#turnstile.hold()
+    this.#slot.stop(unfinished, at => {
+      this.#leftOver = false
+      if (link === this.#voice.gateway) this.#assign(at, link, envelope, message)
+      this.#free(at)
+    })
+  }
+
   /** From now on this link commands; another that did is closed, because a guest has one gateway. */
   #follow(link: LinkId): void {
     const before = this.#voice.gateway
@@ -254,6 +275,7 @@ export class GuestAgent {
   /** A guest that clients may be using, or soon may. A restored one behind a closed network is not. */
   #inService(): boolean {
     if (this.#promotion !== undefined) return this.#promotion.networkOrdered
+    if (this.#leftOver) return false
     return this.#slot.condition === 'running' || this.#slot.starting
   }
 
@@ -333,11 +355,12 @@ export class GuestAgent {
         return this.#refusePromotion(history, 'the engine of this host cannot restore a checkpoint')
       }
       const order = { history, lastLsn: message.lastLsn, acceptLoss: message.acceptLoss }
-      const leftOver = this.#promotion !== undefined || !this.#slot.empty
+      const occupied = this.#promotion !== undefined || !this.#slot.empty
       this.#endPromotion()
-      if (!leftOver) return this.#startPromotion(now, at, generation, order)
+      if (!occupied) return this.#startPromotion(now, at, generation, order)
       this.#turnstile.hold()
       this.#slot.stop('a newer generation restores it anew', stoppedAt => {
+        this.#leftOver = false
         this.#startPromotion(now, stoppedAt, generation, order)
         this.#free(stoppedAt)
       })
@@ -447,7 +470,7 @@ export class GuestAgent {
     const { endpoints } = this.#slot
     const reason = condition === this.#slot.condition
       ? this.#slot.reason
-      : 'its promotion was not finished: restore it anew, with failover --accept-loss'
+      : unfinished
     this.#voice.toGateway(this.#history, { type: 'guest', condition, endpoints, reason })
   }
 

@@ -62,8 +62,7 @@ export class GuestGateway {
     this.replication = new Replication({
       settings, port, writer: this.writer, dataPath: this.dataPath, hosts: this.hosts,
       send: (host, message) => this.#send(host, message),
-      primary: () => this.#ready && this.#failover === undefined && this.#protection.state !== 'lost'
-        ? this.active : undefined,
+      primary: () => this.#serving ? this.active : undefined,
       assignPrimary: () => this.#assignPrimary(),
       // How well a lost guest would be protected is of no interest.
       setProtection: protection => { if (this.#protection.state !== 'lost') this.#setProtection(protection) },
@@ -440,6 +439,11 @@ export class GuestGateway {
     if (this.settings.onDivergence === 'stop') this.#lose(`the guest diverged: ${reason}`)
   }
 
+  /** Clients are served from the guest that runs on the active host, and its promotion is behind it. */
+  get #serving(): boolean {
+    return this.#ready && this.#failover === undefined && this.#protection.state !== 'lost'
+  }
+
   // ---- messages out
 
   #assignPrimary(): void {
@@ -452,6 +456,7 @@ export class GuestGateway {
     const backup = this.writer.running ? this.replication.backup : undefined
     this.#send(host.name, {
       type: 'assign', role, boot: role === 'primary' && this.#state?.started === false,
+      served: role === 'primary' && this.#serving,
       peer: backup?.name ?? '' as HostName, peerAddress: backup?.settings.address ?? '',
       checkpointMs: settings.checkpointMs, heartbeatMs: settings.heartbeatMs,
       leaseMs: settings.hosts.length > 1 ? settings.leaseMs : 0,

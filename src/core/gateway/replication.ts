@@ -89,7 +89,7 @@ export class Replication {
   assignBackup(host: Host): void {
     const { settings } = this.#context
     this.#context.send(host.name, {
-      type: 'assign', role: 'backup', boot: false, peer: host.name, peerAddress: '',
+      type: 'assign', role: 'backup', boot: false, served: false, peer: host.name, peerAddress: '',
       checkpointMs: settings.checkpointMs, heartbeatMs: settings.heartbeatMs, leaseMs: settings.leaseMs,
       durability: settings.durability, logMemoryBytes: settings.logMemoryBytes, logBytes: settings.logBytes
     })

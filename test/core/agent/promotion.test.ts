@@ -342,3 +342,39 @@ void t.test('peers are only names to a backup', t => {
   t.notOk(rig.orders.some(order => order.startsWith('connectPeer')))
   t.end()
 })
+
+/** An agent that finds a guest running whose last durable role was that of a backup. */
+function foundHalfWay(): Rig {
+  const rig = new Rig({
+    state: { ...freshAgentState, generation: generation(2), role: 'backup' }, condition: 'running',
+    endpoints: ['h:2'], images: protectedBackup().finished
+  })
+  rig.agent.linkUp(rig.now, gateway)
+  return rig
+}
+
+void t.test('a guest whose agent died during its replay is not told as one to be served', t => {
+  const rig = foundHalfWay()
+  rig.from(assign({ role: 'idle' }), { generation: generation(1) })
+  t.match(rig.messages('guest'), [{ condition: 'absent' }], 'a gateway that asks where the guest runs')
+  rig.said()
+  rig.from(assign({ role: 'primary' }), two)
+  t.same(rig.ordered(), ['stopGuest'], 'and the role is not durable before it is gone')
+  rig.answer('stopGuest')
+  rig.answer('persist')
+  t.match(rig.messages('guest').at(-1), { condition: 'absent', reason: /promotion was not finished/ })
+  rig.said()
+  rig.from(promote(0, true), { generation: generation(3), history: noHistory })
+  rig.answer('persist')
+  t.ok(rig.waits('restoreGuest'), 'what can be had is still there')
+  t.end()
+})
+
+void t.test('...unless the gateway has served clients from it since', t => {
+  const rig = foundHalfWay()
+  rig.from(assign({ role: 'primary', served: true }), two)
+  t.notOk(rig.waits('stopGuest'))
+  rig.answer('persist')
+  t.match(rig.messages('guest').at(-1), { condition: 'running', endpoints: ['h:2'] })
+  t.end()
+})

@@ -180,8 +180,9 @@ export class Rig {
 }
 
 const assignDefaults: Assign = {
-  type: 'assign', role: 'idle', boot: false, peer: hostName(''), peerAddress: '', checkpointMs: 5000,
-  heartbeatMs: 100, leaseMs: 400, durability: 'memory', logMemoryBytes: 1 << 20, logBytes: 1 << 22
+  type: 'assign', role: 'idle', boot: false, served: false, peer: hostName(''), peerAddress: '',
+  checkpointMs: 5000, heartbeatMs: 100, leaseMs: 400, durability: 'memory', logMemoryBytes: 1 << 20,
+  logBytes: 1 << 22
 }
 
 export function assign(some: Partial<Assign>): Assign {
