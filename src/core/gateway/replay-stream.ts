@@ -127,7 +127,8 @@ export class ReplayStream implements StreamEvents {
   handOver(live: StreamEvents): void {
     this.#live = live
     for (const bytes of this.comparison.takeRest()) live.data(bytes)
-    if (this.comparison.end === 'ended') live.end()
+    // A reset that came after the end does not take it back: who has ended its own direction sees none.
+    if (this.comparison.ended) live.end()
     if (this.comparison.end === 'reset') live.reset()
     this.#unpause()
   }
