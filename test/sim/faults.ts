@@ -129,7 +129,7 @@ export function heal(world: World): void {
   world.network.healAll()
   world.slowDisks(1)
   world.scenario = {
-    ...world.scenario, engineFails: 0, imageStalls: 0, restoreFails: 0, fenceFails: 0, refuseChance: 0
+    ...world.scenario, engineFails: 0, imageStalls: 0, restoreFails: 0, fenceFails: 0
   }
   world.gateway.process.resume()
   if (!world.gateway.running) world.gateway.start()

@@ -109,7 +109,10 @@ export class Guest {
   #syn(segment: Segment, client: number, service: number, known: Tcb | undefined): void {
     if (known === undefined) {
       const { scenario, random } = this.#world
-      if (random.chance(scenario.refuseChance)) return this.#reply(segment.port, 'reset')
+      if (random.chance(scenario.refuseChance) && !this.#world.healed) {
+        this.#world.refused.add(client)
+        return this.#reply(segment.port, 'reset')
+      }
       const session = GuestApp.newSession(client, this.#world.clientHasNonces(client))
       this.tcbs.set(segment.port, {
         port: segment.port, client, service, session, closed: false, attached: true,

@@ -41,6 +41,8 @@ export class World {
   readonly images = new Map<number, Image>()
   readonly canary: Canary | undefined
   readonly counts = new Map<string, number>()
+  /** Clients whose connection a guest refused; the gateway may hear of it only after the faults are over. */
+  readonly refused = new Set<number>()
   scenario: Scenario
   /** The faults are over, and what was broken is mended. */
   healed = false
@@ -196,7 +198,7 @@ export class World {
     if (client.plan.nonces && !exact) return 'nonces'
     if (scenario.shared === 'free' && client.plan.shared && !exact) return 'shared counters'
     if (scenario.stallChance > 0) return 'a guest that stalls'
-    if (scenario.refuseChance > 0) return 'a guest that refuses'
+    if (this.refused.has(id)) return 'a guest that refused it'
     if (client.mayBeReset) return 'a guest that resets'
     if (this.lastFault >= this.#failoverSince && this.#failoverSince > 0) return 'a fault during the failover'
     return undefined
