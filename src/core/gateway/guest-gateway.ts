@@ -1,6 +1,6 @@
 import { invariant } from '../../base/invariant.ts'
 import {
-  generation, millis, type CheckpointId, type ConnectionId, type Generation, type HostName, type InputOffset,
+  generation, type CheckpointId, type ConnectionId, type Generation, type HostName, type InputOffset,
   type Millis
 } from '../ids.ts'
 import type { AgentMessage, Envelope, GatewayMessage } from '../message.ts'
@@ -58,7 +58,7 @@ export class GuestGateway {
     this.dataPath = new DataPath(settings, port, this.writer)
     this.hosts = new Hosts(settings)
     // A gateway of before may have granted leases until a moment ago.
-    for (const host of this.hosts.all()) host.leaseUntil = millis(now + settings.leaseMs)
+    for (const host of this.hosts.all()) this.hosts.grantLease(host, now)
     this.replication = new Replication({
       settings, port, writer: this.writer, dataPath: this.dataPath, hosts: this.hosts,
       send: (host, message) => this.#send(host, message),
@@ -242,7 +242,7 @@ export class GuestGateway {
     host.condition = message.condition
     this.#answered(host)
     if (host !== this.active || this.#failover !== undefined) return
-    if (message.condition === 'running') this.#running(message.endpoints, now)
+    if (message.condition === 'running') this.#running(message.endpoints)
     else if (!this.#ready) this.#notRunning(host, message.reason)
   }
 
@@ -253,17 +253,20 @@ export class GuestGateway {
     else if (why !== '') this.#setProtection({ state: 'unprotected', reason })
   }
 
-  #running(endpoints: readonly string[], now: Millis): void {
+  #running(endpoints: readonly string[]): void {
     if (this.#ready || this.#state === undefined) return
     this.#ready = true
     this.#port.openPath(endpoints)
-    if (!this.#state.started) {
-      this.#state = { ...this.#state, started: true }
-      this.#port.persist(this.#state, () => { /* the next start is told; nothing waits for it */ })
-    }
+    if (this.#state.started) return this.#serve()
+    // A gateway that forgot that clients were served would start the guest from nothing after its death.
+    this.#state = { ...this.#state, started: true }
+    this.#port.persist(this.#state, () => { if (this.#serving) this.#serve() })
+  }
+
+  #serve(): void {
     this.#setProtection({ state: 'unprotected', reason: 'no backup is linked' })
     this.dataPath.thaw()
-    this.replication.look(now)
+    this.replication.look(this.#now)
   }
 
   #position(host: Host, envelope: Envelope, message: AgentMessage & { type: 'position' }): void {

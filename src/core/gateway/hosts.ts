@@ -2,6 +2,12 @@ import { millis, type Generation, type HostName, type Millis } from '../ids.ts'
 import type { AgentMessage, GuestCondition, LogPosition, Role } from '../message.ts'
 import type { GuestSettings, HostSettings } from './settings.ts'
 
+/**
+ * How much longer than the host a lease is reckoned here, as a part of it. Two clocks that are being slewed
+ * in opposite directions, by 500 ppm each at most (adjtimex), drift apart by a tenth of this.
+ */
+const leaseMargin = 0.01
+
 /** What the gateway knows of one host, and when it last heard of it. */
 export interface Host {
   readonly name: HostName
@@ -74,11 +80,12 @@ export class Hosts {
   }
 
   /**
-   * A heartbeat of the primary is being acknowledged: its lease runs on, at the latest until a lease from
-   * now.
+   * A heartbeat of this host is being acknowledged, or may have been a moment ago: its lease runs on, at the
+   * latest until a lease from now.
    */
   grantLease(host: Host, now: Millis): void {
-    if (this.#settings.leaseMs > 0) host.leaseUntil = millis(now + this.#settings.leaseMs)
+    const { leaseMs } = this.#settings
+    if (leaseMs > 0) host.leaseUntil = millis(now + leaseMs * (1 + leaseMargin))
   }
 
   /** Why `host`, whose guest ran, is taken for dead, or undefined. A host that was never heard of is not. */
