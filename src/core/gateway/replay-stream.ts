@@ -48,6 +48,8 @@ export class ReplayStream implements StreamEvents {
   /** Once replay is over: where events go. */
   #live: StreamEvents | undefined
   #paused = false
+  /** Nothing that it says is compared or kept any more. */
+  #onlyEndWanted = false
   readonly #pendingMax: number
 
   constructor(
@@ -111,38 +113,51 @@ export class ReplayStream implements StreamEvents {
     return outputOffset(Math.min(place, this.cap))
   }
 
-  reached(place: OutputOffset): boolean {
+  /** Whether output up to `place` has been made again; if not, it is read on, however much is kept. */
+  reach(place: OutputOffset): boolean {
     if (this.state === 'gone') return true
-    return this.state === 'joined' && this.comparison.regenerated >= this.target(place)
+    if (this.state === 'joined' && this.comparison.regenerated >= this.target(place)) return true
+    this.want(place, undefined)
+    return false
+  }
+
+  /** Whether its output has ended, or it was reset; if not, it is read on, and what it says is nobody's. */
+  reachEnd(): boolean {
+    if (this.comparison.end !== 'open') return true
+    this.#onlyEndWanted = true
+    this.comparison.takeRest()
+    this.#steer()
+    return false
   }
 
   /** The tail, read ahead, says that the output had come to `place`. */
   want(place: OutputOffset, hash: OutputHash | undefined): void {
     if (place > this.wanted) this.wanted = this.target(place)
     if (hash !== undefined && place <= this.cap) this.comparison.expect(place, hash)
-    this.#unpause()
+    this.#steer()
   }
 
-  /** Replay is over for this stream: its events go to the live connection from now on. */
-  handOver(live: StreamEvents): void {
-    this.#live = live
+  /**
+   * Replay is over for this stream: `rejoin` gives its side to the live connection, which alone pauses it
+   * from now on, and answers where its events go.
+   */
+  handOver(rejoin: () => StreamEvents): void {
+    this.wanted = nowhere
+    this.#steer()
+    const live = this.#live = rejoin()
     for (const bytes of this.comparison.takeRest()) live.data(bytes)
     // A reset that came after the end does not take it back: who has ended its own direction sees none.
     if (this.comparison.ended) live.end()
     if (this.comparison.end === 'reset') live.reset()
-    this.#unpause()
   }
 
   data(bytes: Uint8Array): void {
     if (this.#live !== undefined) return this.#live.data(bytes)
-    this.progressed = true
     this.comparison.push(new Uint8Array(bytes))
+    if (this.#onlyEndWanted) this.comparison.takeRest()
+    else this.progressed = true
     this.#acknowledge(this.comparison.regenerated)
-    const { pendingBytes, regenerated } = this.comparison
-    if (pendingBytes > this.#pendingMax && regenerated >= this.wanted && !this.#paused) {
-      this.#paused = true
-      this.side?.pause()
-    }
+    this.#steer()
     this.#onProgress()
   }
 
@@ -166,10 +181,13 @@ export class ReplayStream implements StreamEvents {
     this.#live?.drain()
   }
 
-  #unpause(): void {
-    if (!this.#paused) return
-    if (this.#live === undefined && this.comparison.regenerated >= this.wanted) return
-    this.#paused = false
-    this.side?.resume()
+  /** Stops reading what is only kept, at its limit; reads on for what is awaited. */
+  #steer(): void {
+    const { pendingBytes, regenerated } = this.comparison
+    const full = pendingBytes > this.#pendingMax && regenerated >= this.wanted
+    if (full === this.#paused) return
+    this.#paused = full
+    if (full) this.side?.pause()
+    else this.side?.resume()
   }
 }

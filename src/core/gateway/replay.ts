@@ -272,7 +272,7 @@ export class Replay {
     if (!this.#isResolved(connection)) return false
     const stream = this.#stream(connection)
     this.#sendDeferred(stream)
-    if (stream.reached(place)) return this.#compared(stream)
+    if (stream.reach(place)) return this.#compared(stream)
     if (stream.comparison.end !== 'open') {
       this.#diverge(stream, 'it ended before it had made again what it had said')
       return true
@@ -294,7 +294,7 @@ export class Replay {
     if (stream.state === 'unopened') stream.forget()
     this.#sendDeferred(stream)
     if (stream.alive !== undefined || stream.state === 'gone') return true
-    if (stream.comparison.end !== 'open') {
+    if (stream.reachEnd()) {
       stream.leave()
       return true
     }
@@ -472,7 +472,7 @@ export class Replay {
     if (alive === undefined) return true
     const bytes = outputOffset(alive.endReleased ? alive.released - 1 : alive.released)
     stream.want(bytes, alive.releasedHash)
-    if (!stream.reached(alive.released)) return this.#endedEarly(stream)
+    if (!stream.reach(alive.released)) return this.#endedEarly(stream)
     this.#compared(stream)
     return true
   }
@@ -486,7 +486,7 @@ export class Replay {
   #goLive(stream: ReplayStream, connection: Connection): void {
     if (stream.side === undefined && stream.comparison.end !== 'reset') return
     this.#counts.kept++
-    stream.handOver(this.#options.dataPath.rejoin(connection, stream.side, stream.path))
+    stream.handOver(() => this.#options.dataPath.rejoin(connection, stream.side, stream.path))
   }
 
   /** Clients whose connection has no place in the tail: the guest had finished with it before the mark. */
