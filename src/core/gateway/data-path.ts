@@ -453,8 +453,8 @@ export class DataPath {
     if (!this.connections.delete(connection.id)) return
     this.#full.delete(connection)
     this.#waiting = this.#waiting.filter(other => other !== connection)
-    // Of a connection that was reset, no acknowledgement comes any more.
-    if (ending === 'finished' && connection.guest !== undefined) this.floors.linger(connection)
+    if (ending !== 'finished') this.floors.cutOff(connection)
+    else if (connection.guest !== undefined) this.floors.linger(connection)
     this.#port.report({ type: 'connection-end', connection, ending })
     // The guest may still have something to say, which is nobody's any more.
     connection.client = undefined

@@ -20,6 +20,8 @@ export class Floors {
   readonly #lingering = new Map<ConnectionId, Connection>()
   /** Those whose floor has moved since it was last logged. */
   #moved: Connection[] = []
+  /** Was reset since the last mark was asked for, with input on its way that the log does not hold. */
+  #cutOff: Connection | undefined
 
   /** `connections` are the live ones, which the data path adds and removes. */
   constructor(connections: ReadonlyMap<ConnectionId, Connection>, writer: LogWriter) {
@@ -65,14 +67,20 @@ export class Floors {
   }
 
   /**
-   * The first connection, if any, that has input from before this history which the guest has not
-   * acknowledged.
+   * A connection, if any, that has input from before this history which the guest has not acknowledged. Asked
+   * once for each mark.
    */
   unacknowledgedBefore(): Connection | undefined {
+    const cutOff = this.#cutOff
+    this.#cutOff = undefined
+    return this.#aliveBefore() ?? this.#lingeringBefore() ?? cutOff
+  }
+
+  #aliveBefore(): Connection | undefined {
     for (const connection of this.#connections.values()) {
       if (connection.outputEnd !== 'reset' && connection.floor < connection.historyInput) return connection
     }
-    return this.#lingeringBefore()
+    return undefined
   }
 
   /**
@@ -93,6 +101,19 @@ export class Floors {
     if (!connection.settled) this.#lingering.set(connection.id, connection)
   }
 
+  /**
+   * Its guest-facing side was reset: no acknowledgement comes any more, and nothing is sent again. But input
+   * that is on its way may arrive after the next mark, and is in no log. So that mark is refused: the guest
+   * runs on, and when the next one is asked for it has taken what arrived.
+   *
+   *     history begins   client resets      mark refused      mark
+   *   ──── input ──┤········· on its way ·······► guest ────────┤
+   */
+  cutOff(connection: Connection): void {
+    const { outputEnd, floor, historyInput } = connection
+    if (this.#writer.running && outputEnd !== 'reset' && floor < historyInput) this.#cutOff = connection
+  }
+
   /** The guest reset the connection: of it no acknowledgement comes any more. */
   forget(connection: Connection): void {
     this.#lingering.delete(connection.id)
@@ -105,6 +126,7 @@ export class Floors {
       connection.floorNoted = false
     }
     this.#lingering.clear()
+    this.#cutOff = undefined
     for (const connection of this.#moved) connection.floorNoted = false
     this.#moved = []
   }
