@@ -75,14 +75,15 @@ export class GatewayMachine {
     this.#world.checks.gatewayDied()
     for (const client of this.#clients) client.cut()
     this.#clients.clear()
-    for (const socket of this.#sockets.values()) {
+    for (const socket of [...this.#sockets.values()]) {
+      // Its kernel sends nothing again, not even once another life of the gateway has begun.
+      socket.abandon()
       if (!machine) {
         this.toGuest({ port: socket.port, kind: 'reset', offset: 0, bytes: noBytes, fin: false, ack: 0,
           edge: 0 },
           socket, () => undefined)
       }
     }
-    this.#sockets.clear()
     this.path = undefined
     this.links.clear()
     for (const link of [...this.#world.links]) {

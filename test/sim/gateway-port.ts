@@ -11,23 +11,12 @@ import type { GatewayMachine } from './gateway-machine.ts'
 import type { Tcb } from './guest.ts'
 import { GuestSocket } from './guest-socket.ts'
 import type { Process } from './process.ts'
-import { noBytes, type Segment } from './tcp.ts'
+import { noBytes, pathOf, portOf, type Segment } from './tcp.ts'
 import type { World } from './world.ts'
 
 interface Dial {
   readonly socket: GuestSocket
   readonly done: (result: OpenResult) => void
-}
-
-/** The log of a restored guest names a connection by the port that the gateway's kernel had for it. */
-export function pathOf(port: number): Uint8Array {
-  const path = new Uint8Array(4)
-  new DataView(path.buffer).setUint32(0, port, true)
-  return path
-}
-
-function portOf(path: Uint8Array): number {
-  return path.length < 4 ? 0 : new DataView(path.buffer, path.byteOffset).getUint32(0, true)
 }
 
 /** What the gateway's core is connected to: the simulated machine, for one life of the gateway. */

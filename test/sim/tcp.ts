@@ -19,6 +19,18 @@ export interface Segment {
 
 export const noBytes = new Uint8Array(0)
 
+/** The log names a connection in the guest by the port that the gateway's kernel has for it. */
+export function pathOf(port: number): Uint8Array {
+  const path = new Uint8Array(4)
+  new DataView(path.buffer).setUint32(0, port, true)
+  return path
+}
+
+/** 0 where the log names none: the guest had not taken the connection. */
+export function portOf(path: Uint8Array): number {
+  return path.length < 4 ? 0 : new DataView(path.buffer, path.byteOffset).getUint32(0, true)
+}
+
 /** What was sent and not acknowledged, and what waits to be sent. */
 export class SendHalf {
   #chunks: Uint8Array[] = []

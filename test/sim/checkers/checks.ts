@@ -10,8 +10,8 @@ import type { World } from '../world.ts'
 import { checkOneActive, checkOpenOrdered } from './active-guest.ts'
 import { CommitLedger } from './commit.ts'
 import { checkCounters, checkExecution, checkGuestInput, checkKept, checkSaid } from './execution.ts'
-import { HistoryChecker } from './history.ts'
-import { checkPruned, checkPruneOrdered, sameBytes } from './pruning.ts'
+import { HistoryChecker, type Logged } from './history.ts'
+import { checkPruneOrdered, PruningChecker, sameBytes } from './pruning.ts'
 import type { Rule } from './rule.ts'
 
 /** Sees everything that happens, and ends the run when a rule is broken. */
@@ -19,13 +19,11 @@ export class Checks {
   readonly #world: World
   readonly #commit: CommitLedger
   readonly #history: HistoryChecker
-  /** The present gateway's connections, by their clients and the other way round. */
+  readonly #pruning: PruningChecker
+  /** The clients of the present gateway's connections. */
   #clients = new Map<number, number>()
-  #connections = new Map<number, number>()
   /** The same of each history, whose gateway may be gone. */
   readonly #clientsOf = new Map<string, ReadonlyMap<number, number>>()
-  /** The guest-facing port of each client's connection: a dial given up leaves another in the guest. */
-  readonly #ports = new Map<number, number>()
   /** What the gateway has given to each client. */
   readonly #given = new Map<number, ByteLog>()
   readonly #values = new Map<string, number>()
@@ -41,6 +39,7 @@ export class Checks {
     this.#world = world
     this.#commit = new CommitLedger(world)
     this.#history = new HistoryChecker(world)
+    this.#pruning = new PruningChecker(world)
   }
 
   require(condition: boolean, rule: Rule, what: string): void {
@@ -53,10 +52,8 @@ export class Checks {
     return clients?.get(connection) ?? -1
   }
 
-  portOf(client: number): number | undefined { return this.#ports.get(client) }
-  connectionOf(client: number): number | undefined { return this.#connections.get(client) }
-  placesAtMark(history: string, checkpoint: number): Map<number, number> | undefined {
-    return this.#history.placesAtMark(history, checkpoint)
+  atMark(history: string, checkpoint: number): ReadonlyMap<number, Logged> | undefined {
+    return this.#history.atMark(history, checkpoint)
   }
 
   // ---- clients
@@ -109,8 +106,9 @@ export class Checks {
 
   // ---- the guest
 
-  guestInput(_guest: Guest, tcb: Tcb, place: number, bytes: Uint8Array, _fin: boolean): void {
+  guestInput(guest: Guest, tcb: Tcb, place: number, bytes: Uint8Array, _fin: boolean): void {
     checkGuestInput(this.#world, tcb, place, bytes)
+    this.#pruning.guestInput(guest, tcb)
   }
 
   execution(guest: Guest, tcb: Tcb): void { checkExecution(this.#world, guest, tcb) }
@@ -168,8 +166,7 @@ export class Checks {
   }
 
   pruneOrdered(host: Host, checkpoint: number): void { checkPruneOrdered(this.#world, host, checkpoint) }
-  pruned(host: string, log: TailLog,
-    checkpoint: number): void { checkPruned(this.#world, host, log, checkpoint) }
+  pruned(host: string, log: TailLog, checkpoint: number): void { this.#pruning.pruned(host, log, checkpoint) }
 
   oldGeneration(host: Host, message: string, orders: number): void {
     this.#world.count('stale')
@@ -192,17 +189,11 @@ export class Checks {
 
   gatewayDied(): void {
     this.#clients = new Map()
-    this.#connections = new Map()
   }
 
   gatewayReport(report: GatewayReport): void {
     switch (report.type) {
       case 'connection-open': return this.#opened(report.connection)
-      case 'connection-connected': {
-        const { id, path } = report.connection
-        this.#ports.set(this.clientOf(id), new DataView(path.buffer, path.byteOffset).getUint32(0, true))
-        return
-      }
       case 'connection-end': return this.#ended(report.connection, report.ending)
       case 'history':
         this.#clientsOf.set(report.history, this.#clients)
@@ -218,7 +209,6 @@ export class Checks {
   #opened(connection: Connection): void {
     const client = Number(connection.clientAddress.slice(1).split(':')[0])
     this.#clients.set(connection.id, client)
-    this.#connections.set(client, connection.id)
   }
 
   #ended(connection: Connection, ending: Ending): void {

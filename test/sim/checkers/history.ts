@@ -1,16 +1,28 @@
 import { crc32 } from 'node:zlib'
 import { RecordCursor } from '../../../src/core/record-codec.ts'
 import { RecordKind } from '../../../src/core/record.ts'
+import { portOf } from '../tcp.ts'
 import type { World } from '../world.ts'
+
+/** How far a history has come with a connection, by the checker's own count. */
+export interface Logged {
+  /** Input, the end counts one. */
+  readonly place: number
+  /** Which of the guest's sockets it has; 0 until the guest took it. */
+  readonly port: number
+  /** The client reset it. */
+  readonly reset: boolean
+}
+
+const nothing: Logged = { place: 0, port: 0, reset: false }
 
 interface History {
   readonly id: string
   /** What each lsn holds, as a checksum. */
   readonly content: Map<number, number>
-  /** Input logged of each connection, by the checker's own count. */
-  readonly places: Map<number, number>
+  readonly connections: Map<number, Logged>
   /** The same at each mark, by checkpoint. */
-  readonly atMark: Map<number, Map<number, number>>
+  readonly atMark: Map<number, ReadonlyMap<number, Logged>>
 }
 
 /** Rule 2: a history has one content, which is what the clients sent, in order and without a hole. */
@@ -23,14 +35,14 @@ export class HistoryChecker {
     this.#world = world
   }
 
-  placesAtMark(history: string, checkpoint: number): Map<number, number> | undefined {
+  atMark(history: string, checkpoint: number): ReadonlyMap<number, Logged> | undefined {
     return this.#histories.get(history)?.atMark.get(checkpoint)
   }
 
   #history(id: string): History {
     let history = this.#histories.get(id)
     if (history === undefined) {
-      this.#histories.set(id, history = { id, content: new Map(), places: new Map(), atMark: new Map() })
+      this.#histories.set(id, history = { id, content: new Map(), connections: new Map(), atMark: new Map() })
     }
     return history
   }
@@ -67,21 +79,36 @@ export class HistoryChecker {
   }
 
   #follow(history: History, held: (client: number, place: number) => void): void {
-    const { kind, connection, input } = this.#cursor
-    const client = this.#world.checks.clientOf(connection, history.id)
-    const place = history.places.get(connection) ?? 0
-    let now = place
-    if (kind === RecordKind.adopt) now = input
-    else if (kind === RecordKind.end) now = place + 1
-    else if (kind === RecordKind.mark) history.atMark.set(this.#cursor.checkpoint, new Map(history.places))
-    else if (kind === RecordKind.data) {
-      const payload = this.#cursor.payload()
-      now = place + payload.length
-      if (this.#world.clients[client]?.sent.holds(place, payload) !== true) {
-        this.#world.fail(2, `the log holds other input of client ${client} at ${place} than was sent`)
-      }
+    const { kind, connection, checkpoint } = this.#cursor
+    if (kind === RecordKind.mark) {
+      history.atMark.set(checkpoint, new Map(history.connections))
+      return
     }
-    history.places.set(connection, now)
-    if (now !== place || kind === RecordKind.adopt) held(client, now)
+    const before = history.connections.get(connection) ?? nothing
+    const now = this.#after(history, before)
+    history.connections.set(connection, now)
+    if (now.place !== before.place || kind === RecordKind.adopt) {
+      held(this.#world.checks.clientOf(connection, history.id), now.place)
+    }
+  }
+
+  #after(history: History, before: Logged): Logged {
+    const { kind, connection, input } = this.#cursor
+    switch (kind) {
+      case RecordKind.adopt: return { place: input, port: portOf(this.#cursor.payload()), reset: false }
+      case RecordKind.connected: return { ...before, port: portOf(this.#cursor.payload()) }
+      case RecordKind.end: return { ...before, place: before.place + 1 }
+      case RecordKind.reset: return { ...before, reset: true }
+      case RecordKind.data: {
+        const client = this.#world.checks.clientOf(connection, history.id)
+        const payload = this.#cursor.payload()
+        if (this.#world.clients[client]?.sent.holds(before.place, payload) !== true) {
+          this.#world.fail(2,
+            `the log holds other input of client ${client} at ${before.place} than was sent`)
+        }
+        return { ...before, place: before.place + payload.length }
+      }
+      default: return before
+    }
   }
 }
