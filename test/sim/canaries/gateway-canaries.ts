@@ -45,8 +45,8 @@ class HighFloorPort extends SimGatewayPort {
 
 /**
  * What the kernel has received for the old sockets is thrown away. That matters only for output that a
- * checkpoint has as acknowledged and nobody has read, which is rare: so this gateway is slow to read, and does
- * not catch up when the guest stands still. That much breaks no rule.
+ * checkpoint has as acknowledged and nobody has read, which is rare: so this gateway is slow to read, and
+ * does not catch up when the guest stands still. That much breaks no rule.
  */
 class UndrainedPort extends SimGatewayPort {
   constructor(...of: ConstructorParameters<typeof SimGatewayPort>) {
