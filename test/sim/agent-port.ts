@@ -125,8 +125,8 @@ export class SimAgentPort implements AgentPort {
 
   openLog(settings: LogSettings, done: (now: Millis, outcome: OpenLogOutcome) => void): void {
     this.#order()
-    const log = this.host.log.open(settings)
-    this.#answer(this.world.diskDelay(), () => done(this.#now(), { ok: true, log }))
+    const outcome = this.host.log.open(settings)
+    this.#answer(this.world.diskDelay(), () => done(this.#now(), outcome))
   }
 
   beginLog(

@@ -1,11 +1,13 @@
 import { crc32 } from 'node:zlib'
-import { messageOf } from '../../src/base/errors.ts'
-import type { AppendOutcome, LogFigures, LogSettings, LogSnapshot } from '../../src/core/agent/port.ts'
+import { TailgateError, messageOf } from '../../src/base/errors.ts'
+import type {
+  AppendOutcome, LogFigures, LogSettings, LogSnapshot, OpenLogOutcome
+} from '../../src/core/agent/port.ts'
 import {
   noHistory, noLsn, type CheckpointId, type Generation, type Hash, type HistoryId, type Lsn
 } from '../../src/core/ids.ts'
 import {
-  blockSeed, decodeFileHeader, encodeBlockHeader, encodeFileHeader, fileHeaderBytes, FileKind, scan
+  blockSeed, decodeFileHeader, encodeBlockHeader, encodeFileHeader, FileKind, scan, type TornTail
 } from '../../src/core/log/block-format.ts'
 import type { LogMark } from '../../src/core/log/connection-index.ts'
 import type { Piece } from '../../src/core/log/pieces.ts'
@@ -25,14 +27,19 @@ interface DiskFile {
 }
 
 interface WaitingAppend {
+  readonly firstLsn: Lsn
   readonly lastLsn: Lsn
-  readonly bytes: Uint8Array
+  readonly records: readonly Uint8Array[]
   readonly done: (outcome: AppendOutcome) => void
 }
 
+/** What a power loss, one time in so many, damages although it had been durable. */
+const damageChance = 0.1
+
 /**
  * A backup's log: the real log of src/core/log in memory, and with `durability: disk` its real blocks in a
- * simulated file, of which a power loss leaves what was synced and perhaps a torn piece of the rest.
+ * simulated file, of which a power loss leaves what was synced and perhaps a torn piece of the rest. Now and
+ * then it damages what was synced, which must be noticed.
  */
 export class BackupStore {
   readonly #world: World
@@ -45,6 +52,11 @@ export class BackupStore {
   #baseMark: LogMark | undefined
   #waiting: WaitingAppend[] = []
   #writing: WaitingAppend[] = []
+  /** What {@link #writing} becomes in the file. */
+  #block: Uint8Array = noBytes
+  /** The last lsn that was called durable. */
+  #durable: Lsn = noLsn
+  #damaged = false
   #prunes: { readonly mark: LogMark, readonly done: () => void }[] = []
   /** Grows when the log is another one: what is still under way for an older one does nothing. */
   #age = 0
@@ -67,25 +79,28 @@ export class BackupStore {
     this.#log = undefined
     this.#settings = undefined
     this.#readers.clear()
-    const file = this.#file
-    if (file !== undefined) {
-      const { random } = this.#world
-      const { bytes } = file.content
-      const unsynced = powerLoss ? bytes.length - file.synced : 0
-      const pending = this.#writing.reduce<Uint8Array>((all, one) => join(all, one.bytes), noBytes)
-      const whole = join(bytes.subarray(0, bytes.length - unsynced), pending)
-      const kept = file.synced + random.below(whole.length - file.synced + 1)
-      const left = whole.slice(0, kept)
-      if (kept > file.synced && random.chance(0.3)) {
-        const at = random.range(file.synced, kept - 1)
-        left[at] = (left[at] ?? 0) ^ 0x55
-      }
-      file.content = new ByteLog(left, kept)
-      file.synced = kept
-    }
+    if (this.#file !== undefined) this.#tear(this.#file, powerLoss)
     this.#waiting = []
     this.#writing = []
     this.#prunes = []
+  }
+
+  /** Of the block on its way to the disk a piece may be there, which need not be what was written. */
+  #tear(file: DiskFile, powerLoss: boolean): void {
+    const { random } = this.#world
+    const { bytes } = file.content
+    const whole = join(bytes, this.#block)
+    const kept = file.synced + random.below(whole.length - file.synced + 1)
+    const left = whole.slice(0, kept)
+    if (kept > file.synced && random.chance(0.3)) flip(left, random.range(file.synced, kept - 1))
+    if (powerLoss && random.chance(damageChance)) {
+      flip(left, random.below(file.synced))
+      this.#damaged = true
+      this.#world.count('damaged')
+    }
+    file.content = new ByteLog(left, kept)
+    file.synced = kept
+    this.#block = noBytes
   }
 
   /** Another life of the agent uses it. */
@@ -93,52 +108,66 @@ export class BackupStore {
     this.#process = process
   }
 
-  open(settings: LogSettings): LogSnapshot {
+  open(settings: LogSettings): OpenLogOutcome {
     if (this.#log === undefined || this.#settings?.durability !== settings.durability) {
       this.#settings = settings
-      this.#recover(settings)
+      try {
+        this.#log = this.#recover(settings)
+      } catch (error) {
+        if (!(error instanceof TailgateError)) throw error
+        return this.#unreadable(error)
+      }
     }
-    const log = this.#log
-    const base = log?.base
-    return log === undefined || log.books.history === noHistory
-      ? { history: noHistory, lastLsn: noLsn, base: undefined }
-      : {
-          history: log.books.history, lastLsn: log.lastLsn,
-          base: base === undefined ? undefined : { checkpoint: base.checkpoint, lsn: base.lsn }
-        }
+    return { ok: true, log: snapshotOf(this.#log) }
+  }
+
+  /** Only a disk that lost what it had called durable may leave a log that cannot be read. */
+  #unreadable(error: TailgateError): OpenLogOutcome {
+    this.#world.checks.require(this.#damaged, 2,
+      `${this.#hostName} cannot read its log, of which nothing was damaged: ${error.message}`)
+    this.#world.count('unreadable')
+    this.#log = undefined
+    return { ok: false, reason: error.message }
   }
 
   #newLog(settings: LogSettings): TailLog {
     return new TailLog({ segmentBytes: this.#world.scenario.logSegmentBytes, logBytes: settings.totalBytes })
   }
 
-  #recover(settings: LogSettings): void {
+  /** Reads the file. Throws E_LOG_CORRUPT. */
+  #recover(settings: LogSettings): TailLog {
     // The simulated file keeps what a prune has dropped, so that it may be longer than the limit.
-    const log = this.#log = this.#newLog({ ...settings, totalBytes: settings.totalBytes + (1 << 24) })
+    const log = this.#newLog({ ...settings, totalBytes: settings.totalBytes + (1 << 24) })
     const file = this.#file
-    if (settings.durability !== 'disk' || file === undefined || file.content.length < fileHeaderBytes) {
+    if (settings.durability !== 'disk' || file === undefined) {
       this.#file = undefined
-      return
+      return log
     }
     const { bytes } = file.content
     const header = decodeFileHeader(bytes, hash)
     log.begin(header.history, header.generation, header.firstLsn)
+    const torn = this.#readBlocks(log, header.history, bytes)
+    if (torn !== undefined) {
+      this.#world.count('torn')
+      file.content = new ByteLog(bytes.slice(0, torn.at), torn.at)
+      file.synced = torn.at
+    }
+    this.#world.checks.require(this.#damaged || log.lastLsn >= this.#durable, 2,
+      `${this.#hostName} had called lsn ${this.#durable} durable; its log ends at ${log.lastLsn}`)
+    if (this.#baseMark !== undefined) this.#runPrune(log.prune(this.#baseMark))
+    return log
+  }
+
+  #readBlocks(log: TailLog, history: HistoryId, bytes: Uint8Array): TornTail | undefined {
     const blocks = scan(bytes, true, hash)
     let next = blocks.next()
     for (; next.done !== true; next = blocks.next()) {
       const { firstLsn, lastLsn, records } = next.value
       log.append(firstLsn, lastLsn, [records.slice()])
       // It may have been stored without anybody having been told.
-      this.#world.checks.backupHolds(this.#hostName, header.history, firstLsn, lastLsn, [records])
+      this.#world.checks.backupHolds(this.#hostName, history, firstLsn, lastLsn, [records])
     }
-    const torn = next.value
-    if (torn !== undefined) {
-      this.#world.count('torn')
-      file.content = new ByteLog(bytes.slice(0, torn.at), torn.at)
-      file.synced = torn.at
-    }
-    if (this.#baseMark !== undefined
-      && this.#baseMark.lsn <= log.lastLsn) this.#runPrune(log.prune(this.#baseMark))
+    return next.value
   }
 
   #runPrune(job: PruneJob): void {
@@ -151,6 +180,9 @@ export class BackupStore {
     this.#age++
     this.#waiting = []
     this.#writing = []
+    this.#block = noBytes
+    this.#durable = noLsn
+    this.#damaged = false
     this.#prunes = []
     this.#readers.clear()
     this.#baseMark = undefined
@@ -186,12 +218,9 @@ export class BackupStore {
       this.#process.after(this.#world.readDelay(), () => done({ ok: true, lsn: lastLsn }))
       return
     }
-    const file = this.#file
-    if (file === undefined) return
-    const header = encodeBlockHeader(firstLsn, lastLsn, records, blockSeed(file.content.bytes), hash)
-    const bytes = records.reduce((all, one) => join(all, one), header)
+    if (this.#file === undefined) return
     this.#waiting.push({
-      lastLsn, bytes, done: outcome => {
+      firstLsn, lastLsn, records, done: outcome => {
         if (outcome.ok) this.#world.checks.backupHolds(this.#hostName, log.books.history, firstLsn,
           lastLsn, records)
         done(outcome)
@@ -200,17 +229,24 @@ export class BackupStore {
     this.#write()
   }
 
-  /** One write and one sync for everything that waits. */
+  /** One block, one write and one sync for everything that waits, as the log on a real disk does it. */
   #write(): void {
-    if (this.#writing.length > 0 || this.#waiting.length === 0) return
+    const file = this.#file
+    const [first] = this.#waiting
+    const last = this.#waiting.at(-1)
+    if (file === undefined || this.#writing.length > 0 || first === undefined || last === undefined) return
     const writing = this.#writing = this.#waiting
     this.#waiting = []
+    const records = writing.flatMap(one => one.records)
+    const seed = blockSeed(file.content.bytes)
+    const header = encodeBlockHeader(first.firstLsn, last.lastLsn, records, seed, hash)
+    this.#block = records.reduce((all, one) => join(all, one), header)
     this.#after(() => {
-      const file = this.#file
-      if (file === undefined) return
-      this.#writing = []
-      for (const { bytes } of writing) file.content.push(bytes)
+      file.content.push(this.#block)
       file.synced = file.content.length
+      this.#writing = []
+      this.#block = noBytes
+      this.#durable = last.lastLsn
       this.#world.count('epochs')
       for (const { lastLsn, done } of writing) done({ ok: true, lsn: lastLsn })
       this.#write()
@@ -276,6 +312,9 @@ export class BackupStore {
     this.#baseMark = undefined
     this.#waiting = []
     this.#writing = []
+    this.#block = noBytes
+    this.#durable = noLsn
+    this.#damaged = false
     this.#prunes = []
     this.#readers.clear()
   }
@@ -288,4 +327,17 @@ export class BackupStore {
       memoryBytes: this.#log?.recordBytes ?? 0, diskBytes: this.#file?.content.length ?? 0
     }
   }
+}
+
+function snapshotOf(log: TailLog): LogSnapshot {
+  const { base, books, lastLsn } = log
+  if (books.history === noHistory) return { history: noHistory, lastLsn: noLsn, base: undefined }
+  return {
+    history: books.history, lastLsn,
+    base: base === undefined ? undefined : { checkpoint: base.checkpoint, lsn: base.lsn }
+  }
+}
+
+function flip(bytes: Uint8Array, at: number): void {
+  bytes[at] = (bytes[at] ?? 0) ^ 0x55
 }

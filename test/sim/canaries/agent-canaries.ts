@@ -81,13 +81,15 @@ function startsWhatItHas(world: World, host: Host, engine: Engine): void {
 
 /** Images that were being received when the agent died, told as whole ones. */
 function tornImages(host: Host): ImageInfo[] {
-  const log = host.log.open({ durability: 'disk', memoryBytes: 1 << 20, totalBytes: 1 << 24 })
+  const opened = host.log.open({ durability: 'disk', memoryBytes: 1 << 20, totalBytes: 1 << 24 })
+  if (!opened.ok) return []
+  const { history } = opened.log
   return [...host.images.unfinished()].flatMap(([id, bytes]) => {
     const checkpoint = checkpointId(id)
     const mark = host.log.markOf(checkpoint)
     if (mark === undefined) return []
     const info: ImageInfo = {
-      checkpoint, mark, history: log.history, generation: host.state.generation, bytes: bytes.length,
+      checkpoint, mark, history, generation: host.state.generation, bytes: bytes.length,
         crc: crc32(bytes)
     }
     host.images.finish(info, true)
