@@ -283,6 +283,19 @@ void t.test('when the gateway is lost in the middle, the guest is not one to be 
   t.end()
 })
 
+void t.test('...nor when it is lost while its order is made durable', t => {
+  const rig = protectedBackup()
+  rig.from(promote(5), two)
+  rig.agent.linkDown(rig.now, gateway)
+  rig.answer('persist')
+  rig.ok('restoreGuest', { endpoints: ['h:1'] })
+  rig.agent.linkUp(rig.now, 2)
+  rig.from(assign({ role: 'primary', ...withPeer }), two, 2)
+  t.match(rig.messages('guest').at(-1), { condition: 'absent', reason: /promotion was not finished/ })
+  t.match(rig.messages('heartbeat').at(-1), { condition: 'absent' })
+  t.end()
+})
+
 void t.test('the gateway that asks again gets the same answer, and the tail from its start', t => {
   const rig = opened()
   rig.from({ type: 'tail-credit', bytes: 10 }, two)
