@@ -85,6 +85,19 @@ void t.test('a client that resets while the guest is lost is told to the guest w
   t.end()
 })
 
+void t.test('the loss of its backup does not hide that a guest is lost', t => {
+  const rig = syncing()
+  rig.pass(400, 'b')
+  t.equal(rig.state, 'lost')
+  rig.reports = []
+  rig.linkDown('b')
+  rig.pass(1000)
+  t.match(rig.reported('history'), [{ backup: '' }], 'its history is over')
+  t.same(rig.reported('protection'), [], 'which is of no interest now')
+  t.throws(() => rig.comes(), /turned away/)
+  t.end()
+})
+
 void t.test('a loss is accepted only where there is somebody who could restore', t => {
   const rig = serving()
   rig.pass(400)
@@ -186,6 +199,18 @@ void t.test('also the active host is asked, if its guest is not there', t => {
   t.same(other.ordered(), ['b: assign backup', 'cutPath'], 'and nothing has to be waited for')
   restoring(other)
   t.match(other.messages('promote').at(-1), { to: 'b', acceptLoss: true, about: { generation: 3 } })
+  t.end()
+})
+
+void t.test('a replay that is given up sends nothing more to the guest', t => {
+  const rig = guarded()
+  failOver(rig, 'attach')
+  tail(rig, adopt(1, 0, ''), adopt(2, 0, ''), data(1, 'one'), read(1, 'first'), data(2, 'two'), read(2, 'x'))
+  const [restored, other] = [rig.knows(1, 0, 0), rig.knows(2, 0, 0)]
+  rig.linkDown('b')
+  t.equal(rig.state, 'lost')
+  restored.says('first')
+  t.same(other.told, [])
   t.end()
 })
 

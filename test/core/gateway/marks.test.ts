@@ -168,6 +168,17 @@ void t.test('a finished connection is waited for, too, until the guest has all o
   t.end()
 })
 
+void t.test('...and one of which the guest has all when the history begins is in no log', t => {
+  const rig = serving()
+  const { id } = earlyAndOver(rig)
+  floor(rig, id, 6)
+  sync(rig)
+  t.same(rig.logged(), [])
+  protect(rig)
+  t.equal(rig.state, 'protected')
+  t.end()
+})
+
 void t.test('...but not for ever: its last acknowledgement may never come', t => {
   const rig = serving()
   earlyAndOver(rig)

@@ -2,7 +2,7 @@ import t from 'tap'
 import { checkpointId, lsn, noHistory, noLsn } from '../../../src/core/ids.ts'
 import type { ReleaseMode } from '../../../src/core/gateway/settings.ts'
 import type { Rig } from './rig.ts'
-import { counts, mark, serving, sync, withClient } from './scenes.ts'
+import { counts, failOver, mark, protect, serving, sync, withClient } from './scenes.ts'
 
 const mode = (release: ReleaseMode): { services: { name: string, release: ReleaseMode }[] } =>
   ({ services: [{ name: 'shop', release }] })
@@ -190,7 +190,7 @@ void t.test('too much held: the guest is not read until half of it has gone', t 
   t.end()
 })
 
-void t.test('...and one that has ended meanwhile is left alone', t => {
+void t.test('...and one whose client has reset meanwhile is left alone', t => {
   const rig = serving({ heldBytes: 100 })
   const [mine, other] = [rig.joins(), rig.joins()]
   sync(rig)
@@ -202,6 +202,28 @@ void t.test('...and one that has ended meanwhile is left alone', t => {
   t.same(mine.guest.told, ['one', '<reset>'])
   t.doesNotThrow(() => { rig.acks() }, 'nothing may be called on a side that was reset')
   t.notOk(other.guest.paused)
+  t.end()
+})
+
+void t.test('...and one that has finished when its path is cut', t => {
+  const rig = serving({ heldBytes: 100, epochBytes: 1 })
+  const [mine, other, third] = [rig.joins(), rig.joins(), rig.joins()]
+  sync(rig)
+  protect(rig)
+  mine.client.ends()
+  mine.guest.says('x'.repeat(200))
+  failOver(rig, 'drain')
+  mine.guest.ends()
+  const { lastLsn } = rig.gateway.writer
+  third.guest.ends()
+  other.guest.says('y'.repeat(60))
+  ack(rig, lastLsn)
+  t.equal(mine.client.told.at(-1), '<end>')
+  t.equal(rig.gateway.dataPath.heldBytes, 60, 'still more than half of what may be held')
+  rig.answer('cutPath')
+  rig.acks()
+  t.equal(rig.gateway.dataPath.heldBytes, 0)
+  t.ok(mine.guest.paused, 'there is nobody to be read any more')
   t.end()
 })
 

@@ -57,6 +57,17 @@ void t.test('after it the connection goes on in no history, so nothing waits for
   t.end()
 })
 
+void t.test('...also what the restored guest says while it is joined', t => {
+  const { rig, pair: { client } } = asked()
+  tail(rig, ...tailOfAsked)
+  const restored = rig.knows(1, 0, 0)
+  restored.says('answer, and the last')
+  restored.ends()
+  tailEnd(rig)
+  t.same(client.told, ['answer', ', and the last', '<end>'])
+  t.end()
+})
+
 void t.test('connections that are joined are not counted as replayed', t => {
   const { rig } = asked()
   tail(rig, ...tailOfAsked)
@@ -171,11 +182,17 @@ void t.test('...also if the client has been given more since: what is made again
 })
 
 void t.test('a guest side that was paused for held output is read again in the new generation', t => {
-  const { rig, pair } = heldForCheckpoint()
-  t.same(pair.client.told, ['early'])
-  tail(rig, adopt(1, 0, 'early'), data(1, 'question'))
-  const restored = rig.knows(1, 0, 5)
+  const { rig, pair: { client, guest } } = withClient({ connectionBytes: 10 })
+  client.says('question')
+  guest.says('x'.repeat(20))
+  t.ok(guest.paused)
+  client.backlog = 20
+  failOver(rig, 'attach')
+  tail(rig, adopt(1, 0, ''), data(1, 'question'), read(1, 'x'.repeat(20)))
+  const restored = rig.knows(1, 0, 0)
+  restored.says('x'.repeat(20))
   tailEnd(rig)
+  t.equal(rig.state, 'unprotected')
   t.notOk(restored.paused)
   t.end()
 })
