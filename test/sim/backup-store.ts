@@ -34,7 +34,7 @@ interface WaitingAppend {
 }
 
 /** What a power loss, one time in so many, damages although it had been durable. */
-const damageChance = 0.1
+const damageChance = 0.2
 
 /**
  * A backup's log: the real log of src/core/log in memory, and with `durability: disk` its real blocks in a

@@ -1,5 +1,6 @@
 import type { StreamEvents, StreamSide } from '../../src/core/stream.ts'
 import type { Process } from './process.ts'
+import { join } from './protocol.ts'
 import { noBytes } from './tcp.ts'
 import type { World } from './world.ts'
 
@@ -38,15 +39,20 @@ class Pipe {
     this.#pump()
   }
 
+  /** Reads up to `length` bytes, out of as many pieces as it takes: else ever smaller ones would go round. */
   take(length: number): Uint8Array {
-    const first = this.#readable[0]
-    if (first === undefined) return noBytes
-    const bytes = first.length <= length ? first : first.subarray(0, length)
-    if (bytes === first) this.#readable.shift()
-    else this.#readable[0] = first.subarray(length)
-    this.#taken -= bytes.length
+    let taken: Uint8Array = noBytes
+    while (taken.length < length) {
+      const next = this.#readable[0]
+      if (next === undefined) break
+      const bytes = next.subarray(0, length - taken.length)
+      if (bytes.length === next.length) this.#readable.shift()
+      else this.#readable[0] = next.subarray(bytes.length)
+      taken = join(taken, bytes)
+    }
+    this.#taken -= taken.length
     this.#pump()
-    return bytes
+    return taken
   }
 
   #pump(): void {

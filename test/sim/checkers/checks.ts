@@ -219,8 +219,8 @@ export class Checks {
     if (ending === 'guest-reset' && !client.mayBeReset) {
       this.#world.fail(4, `client ${client.id} was reset as if by the guest, which never resets it`)
     }
-    if (ending === 'guest-refused' && this.#world.scenario.refuseChance === 0) {
-      this.#world.fail(4, `client ${client.id} was refused by a guest that refuses nobody`)
+    if (ending === 'guest-refused' && !this.#world.refused.has(client.id)) {
+      this.#world.fail(4, `client ${client.id} was refused, though no guest refused it`)
     }
   }
 
