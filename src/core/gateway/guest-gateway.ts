@@ -224,6 +224,7 @@ export class GuestGateway {
   /** A primary that is being failed over from gets no lease any more; the one that takes over does. */
   #mayRenew(host: Host, envelope: Envelope): boolean {
     if (host !== this.active) return true
+    if (this.#lostForGood && this.#failover === undefined) return false
     const leaving = this.#failover !== undefined && this.#failover.to !== host
     return !leaving && envelope.generation === this.generation
   }
@@ -254,7 +255,7 @@ export class GuestGateway {
   }
 
   #running(endpoints: readonly string[]): void {
-    if (this.#ready || this.#state === undefined) return
+    if (this.#ready || this.#lostForGood || this.#state === undefined) return
     this.#ready = true
     this.#port.openPath(endpoints)
     if (this.#state.started) return this.#serve()
@@ -297,6 +298,9 @@ export class GuestGateway {
     }
     const reason = `${host.name} knows generation ${newer}, this gateway ${this.generation}: `
       + 'another gateway is in charge'
+    this.#failover?.abort()
+    this.#failover = undefined
+    this.#lostForGood = true
     this.#setProtection({ state: 'lost', reason })
     this.dataPath.freeze()
   }
@@ -411,6 +415,7 @@ export class GuestGateway {
     this.#triedForLoss.clear()
     this.#lastFailover = summary
     this.replication.reset()
+    this.dataPath.gate.releaseCheckpointMode()
     this.#ready = true
     const active = this.active
     if (active !== undefined) {
