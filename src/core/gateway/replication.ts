@@ -265,11 +265,12 @@ export class Replication {
     dataPath.gate.checkpointCounted(mark)
   }
 
+  /** It will not count. One before it of which the end had gone to the backup still may. */
   checkpointFailed(checkpoint: CheckpointId, reason: string): void {
     const { port, dataPath } = this.#context
     port.report({ type: 'checkpoint-failed', checkpoint, reason })
-    const newest = [...this.#marks.keys()].at(-1)
-    if (this.#counted === undefined && newest === checkpoint) dataPath.gate.releaseCheckpointMode()
+    if (!this.#marks.delete(checkpoint)) return
+    if (this.#counted === undefined && this.#marks.size === 0) dataPath.gate.releaseCheckpointMode()
   }
 
   /** Says how well the guest is protected now. */

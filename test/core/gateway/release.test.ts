@@ -135,6 +135,27 @@ void t.test('checkpoint: a first checkpoint that failed lets go what waited for 
   t.end()
 })
 
+void t.test('checkpoint: one that failed lets nothing go while the one before it may still count', t => {
+  const rig = serving(mode('checkpoint'))
+  const { client, guest } = rig.joins()
+  sync(rig)
+  guest.says('early')
+  const seven = mark(rig, 7)
+  guest.says('late')
+  mark(rig, 8)
+  rig.acks()
+  rig.from('a', { type: 'checkpoint-failed', checkpoint: checkpointId(8), reason: 'torn' })
+  t.same(client.told, ['early'], 'said before the first mark, when no checkpoint could count')
+  counts(rig, 7, seven)
+  t.equal(rig.state, 'protected')
+  t.same(client.told, ['early'], 'the checkpoint that counts lacks what was said after its mark')
+  const nine = mark(rig, 9)
+  rig.acks()
+  counts(rig, 9, nine)
+  t.same(client.told, ['early', 'late'])
+  t.end()
+})
+
 void t.test('checkpoint: a later one that failed lets nothing go', t => {
   const { rig, pair: { client, guest } } = withClient(mode('checkpoint'))
   guest.says('answer')
