@@ -5,7 +5,7 @@
  * After {@link reset} or {@link abandon} nothing may be called and no event arrives any more.
  */
 export interface StreamSide {
-  /** Queues bytes to be sent. The core does not change them afterwards; the side need not copy. */
+  /** Queues bytes to be sent. They may change as soon as the call has returned: the side keeps a copy. */
   write(bytes: Uint8Array): void
   /** Bytes queued that the kernel has not taken. */
   readonly backlog: number

@@ -60,7 +60,7 @@ async function probe(sockets: Sockets): Promise<void> {
 
 function echo(side: SocketSide): void {
   side.attach({
-    data: (bytes) => side.write(bytes.slice()),
+    data: (bytes) => side.write(bytes),
     end: () => side.end(),
     reset: () => undefined,
     drain: () => undefined

@@ -1,4 +1,5 @@
 import { getSystemErrorName } from 'node:util'
+import { Blocks, type Block } from '../base/blocks.ts'
 import { invariant } from '../base/invariant.ts'
 import type { StreamEvents } from '../core/stream.ts'
 import { addressText } from './address.ts'
@@ -18,6 +19,9 @@ function viewOf(bytes: number): Uint8Array {
   if (bytes > keptViewBytesMax) return readBuffer.subarray(0, bytes)
   return keptViews[bytes] ??= readBuffer.subarray(0, bytes)
 }
+
+/** What sides gather lies here. Two whole reads fit a block. */
+const blocks = new Blocks(2 * readBufferBytes, 64)
 
 /**
  * The side whose read, the last of all, did not fill the buffer. libuv tells an end of file right after
@@ -52,6 +56,7 @@ export class HandleShare {
 }
 
 function writeComplete(this: WriteRequest, status: number): void {
+  for (const block of this.blocks ?? []) blocks.release(block)
   this.owner?.writeDone(status)
 }
 
@@ -63,7 +68,7 @@ function shutdownComplete(this: ShutdownRequest, status: number): void {
  * A side over a libuv handle: no streams, one static read buffer, writes of a turn in one system call.
  *
  *     write ─► first, more ─► (end of turn) tryWrite ─► kernel
- *                               └ what it does not take ─► libuv ─► writeDone ─► what was queued meanwhile
+ *      copies                   └ what it does not take ─► libuv ─► writeDone ─► what was queued meanwhile
  */
 export class HandleSide implements SocketSide, TcpOwner, Flushable {
   nextInTurn: Flushable | undefined = undefined
@@ -76,6 +81,9 @@ export class HandleSide implements SocketSide, TcpOwner, Flushable {
   /** Gathered in this turn, or behind a write that the kernel has not taken. */
   #first: Uint8Array | undefined = undefined
   #more: Uint8Array[] | undefined = undefined
+  /** Where what was gathered lies: a block for each piece. */
+  #firstBlock: Block | undefined = undefined
+  #moreBlocks: Block[] | undefined = undefined
   #gathered = 0
   #flushAsked = false
   /** libuv holds a write. */
@@ -140,10 +148,7 @@ export class HandleSide implements SocketSide, TcpOwner, Flushable {
   write(bytes: Uint8Array): void {
     if (this.#gone || this.#writeBroke || bytes.length === 0) return
     invariant(!this.#endCalled, 'written to after its end')
-    if (this.#first === undefined) this.#first = bytes
-    else if (this.#more === undefined) this.#more = [this.#first, bytes]
-    else this.#more.push(bytes)
-    this.#gathered += bytes.length
+    this.#gather(bytes)
     if (!this.#high && this.backlog >= highWaterBytes) this.#high = true
     this.#askFlush()
   }
@@ -229,6 +234,22 @@ export class HandleSide implements SocketSide, TcpOwner, Flushable {
     else if (this.#readEnded) this.#closeBoth()
   }
 
+  #gather(bytes: Uint8Array): void {
+    const block = blocks.roomFor(bytes.length)
+    const copy = block.put(bytes)
+    this.#gathered += bytes.length
+    if (this.#first === undefined || this.#firstBlock === undefined) {
+      this.#first = copy
+      this.#firstBlock = block
+    } else if (this.#more === undefined || this.#moreBlocks === undefined) {
+      this.#more = [this.#first, copy]
+      this.#moreBlocks = [block]
+    } else {
+      this.#more.push(copy)
+      this.#moreBlocks.push(block)
+    }
+  }
+
   #askFlush(): void {
     if (this.#flushAsked || this.#writing) return
     this.#flushAsked = true
@@ -240,8 +261,6 @@ export class HandleSide implements SocketSide, TcpOwner, Flushable {
     const request = spare ?? new binding.WriteRequest()
     const more = this.#more
     this.#share.spare = undefined
-    this.#first = this.#more = undefined
-    this.#gathered = 0
     const error = more === undefined
       ? this.#handle.writeBuffer(request, first)
       : this.#handle.writev(request, more, true)
@@ -251,9 +270,11 @@ export class HandleSide implements SocketSide, TcpOwner, Flushable {
       request.oncomplete = writeComplete
       request.owner = this
       request.held = more ?? first
+      request.blocks = this.#takeBlocks()
       this.#writing = true
     } else {
       this.#share.spare = request
+      this.#dropQueue()
     }
   }
 
@@ -323,7 +344,22 @@ export class HandleSide implements SocketSide, TcpOwner, Flushable {
   }
 
   #dropQueue(): void {
+    if (this.#firstBlock !== undefined) blocks.release(this.#firstBlock)
+    if (this.#moreBlocks !== undefined) for (const block of this.#moreBlocks) blocks.release(block)
+    this.#forgetQueue()
+  }
+
+  /** What was gathered is the kernel's now, and its blocks are released when that has taken it. */
+  #takeBlocks(): readonly Block[] {
+    const taken = this.#moreBlocks ?? []
+    if (this.#firstBlock !== undefined) taken.push(this.#firstBlock)
+    this.#forgetQueue()
+    return taken
+  }
+
+  #forgetQueue(): void {
     this.#first = this.#more = undefined
+    this.#firstBlock = this.#moreBlocks = undefined
     this.#gathered = 0
   }
 

@@ -87,7 +87,7 @@ export class NetSide implements SocketSide {
       this.#socket.cork()
       process.nextTick(uncork, this)
     }
-    this.#socket.write(bytes)
+    this.#socket.write(new Uint8Array(bytes))
   }
 
   /** The end of the turn: what it wrote leaves together. */

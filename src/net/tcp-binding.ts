@@ -5,6 +5,8 @@
  * over where either fails.
  */
 
+import type { Block } from '../base/blocks.ts'
+
 /** A libuv TCP handle. Numbers returned are 0 or a negative system error. */
 export interface TcpHandle {
   /**
@@ -51,6 +53,8 @@ export interface WriteRequest {
   owner: TcpOwner | undefined
   /** Keeps the memory alive until the kernel has taken it. */
   held: Uint8Array | readonly Uint8Array[] | undefined
+  /** Where that memory lies, for when it may be used again. */
+  blocks: readonly Block[] | undefined
 }
 
 export interface ShutdownRequest {

@@ -9,8 +9,8 @@ import {
 } from '../../src/config/load.ts'
 
 // The admin socket is named, because the directory of a test may be too long for a unix socket's path.
-const gateway = 'name: gw1\nstate_dir: s\nadmin: /run/gw1.sock\nguests: [{ name: a, services: [{ name: w, listen: *:80, to: a:81 '
-  + '}] }]\n'
+const gateway = 'name: gw1\nstate_dir: s\nadmin: /run/gw1.sock\n'
+  + 'guests: [{ name: a, services: [{ name: w, listen: *:80, to: a:81 }] }]\n'
 const agent = 'name: h\nlink: 127.0.0.1:1\ndata_dir: d\ngateways: [g]\n'
   + 'guests: [{ name: a, engine: none, endpoints: ["a:81"] }]\n'
 

@@ -59,7 +59,7 @@ export class GuestSocket implements StreamSide {
 
   write(bytes: Uint8Array): void {
     this.#usable('write')
-    this.#send.push(bytes)
+    this.#send.push(bytes.slice())
     if (this.backlog > this.#world.scenario.highWater) this.#high = true
     this.#transmit()
   }

@@ -32,6 +32,8 @@ export class DataPath {
   #overHeld: Connection[] = []
   /** Paused because one of its sides does not take what was sent. */
   readonly #full = new Set<Connection>()
+  /** Where there is no second host nothing is ever replayed, and no output compared. */
+  readonly #compared: boolean
   #nextConnection = 1
   #frozen = true
 
@@ -39,6 +41,7 @@ export class DataPath {
     this.#settings = settings
     this.#port = port
     this.#writer = writer
+    this.#compared = settings.hosts.length > 1
     this.floors = new Floors(this.connections, writer)
     this.gate = new ReleaseGate(writer, {
       release: held => this.#release(held),
@@ -150,8 +153,9 @@ export class DataPath {
     invariant(!this.#frozen, 'a client is not read from during a failover', { connection: connection.id })
     for (let at = 0; at < bytes.length; at += recordDataBytesMax) {
       const piece = bytes.length <= recordDataBytesMax ? bytes : bytes.subarray(at, at + recordDataBytesMax)
-      connection.guest.write(this.#writer.data(connection.id, piece))
+      this.#writer.data(connection.id, piece)
     }
+    connection.guest.write(bytes)
     connection.inputLogged = inputOffset(connection.inputLogged + bytes.length)
     if (connection.guest.backlog > this.#settings.connectionBytes) {
       connection.pauseClient(ClientPause.backlog)
@@ -204,13 +208,11 @@ export class DataPath {
   /** Output came from the guest; `bytes` may change after the call. */
   guestData(connection: Connection, bytes: Uint8Array): void {
     connection.outputReceived = outputOffset(connection.outputReceived + bytes.length)
-    connection.outputHash = this.#port.hash(bytes, connection.outputHash)
+    if (this.#compared) connection.outputHash = this.#port.hash(bytes, connection.outputHash)
     this.#writer.noteRead(connection)
     this.#port.acknowledge(connection.id, connection.outputReceived)
     if (connection.client === undefined) return
-    const copy = this.#port.allocate(bytes.length)
-    copy.set(bytes)
-    this.gate.pass(this.#heldOf(connection, 'data', copy))
+    this.gate.pass(this.#heldOf(connection, 'data', bytes))
     this.#limitOutput(connection)
   }
 

@@ -6,7 +6,12 @@ import {
 import type { LogRecord } from '../record.ts'
 
 /** Records are laid one after another in arenas of this size; a longer record gets one of its own. */
-const arenaBytes = 1 << 20
+const arenaBytes = 256 * 1024
+
+/** Arenas that are kept to be written again. */
+const freeArenasMax = 16
+
+const nothing = new Uint8Array(0)
 
 /** A batch of records that is sent and acknowledged together. */
 export interface Epoch {
@@ -49,11 +54,14 @@ export class LogWriter {
   #history: HistoryId = noHistory
   #lastLsn: Lsn = noLsn
   #committed: Lsn = noLsn
-  #arena: Uint8Array = new Uint8Array(0)
+  #arena: Uint8Array = nothing
   #at = 0
   /** Where in the arena the gathering epoch's present slice begins. */
   #sliceStart = 0
   #slices: Uint8Array[] = []
+  /** Arenas that are full, with the last record in each: free when that is committed. */
+  #full: { readonly arena: Uint8Array, readonly lastLsn: Lsn }[] = []
+  readonly #free: Uint8Array[] = []
   #gatheredBytes = 0
   #gatheredFirst: Lsn = noLsn
   #inFlight: Epoch[] = []
@@ -90,6 +98,11 @@ export class LogWriter {
     this.#inFlight = []
     this.#inFlightBytes = 0
     this.#dropGathered()
+    this.#forgetReads()
+    // A link may still be sending what lies in these: they are left to the garbage collector.
+    this.#full = []
+    this.#arena = nothing
+    this.#at = this.#sliceStart = 0
     this.#committed = this.#lastLsn
   }
 
@@ -112,29 +125,36 @@ export class LogWriter {
     return true
   }
 
-  /** Logs input and returns a copy of it that stays as it is. Hot path. */
-  data(connection: number, bytes: Uint8Array): Uint8Array {
+  /** Logs input, of which it keeps a copy while a history runs. Hot path. */
+  data(connection: number, bytes: Uint8Array): void {
     const length = bytes.length
     invariant(length <= recordDataBytesMax, 'a chunk of input fits one record', { length })
+    if (!this.running) return this.#count()
     this.#writeReads()
     this.#reserve(recordHeaderBytesMax + length)
     const start = writeDataHead(this.#arena, this.#at, connection, length)
     this.#arena.set(bytes, start)
     this.#finish(start + length)
-    return this.#arena.subarray(start, start + length)
   }
 
   /** Logs any other event and returns its lsn. */
   append(record: LogRecord): Lsn {
-    this.#writeReads()
-    this.#reserve(recordBytesMax(record))
-    this.#finish(writeRecord(this.#arena, this.#at, record))
+    if (this.running) {
+      this.#writeReads()
+      this.#reserve(recordBytesMax(record))
+      this.#finish(writeRecord(this.#arena, this.#at, record))
+    } else this.#count()
     return this.#lastLsn
+  }
+
+  /** Where nothing is kept, an event has its place all the same, and is as safe as it will ever be. */
+  #count(): void {
+    this.#committed = this.#lastLsn = lsn(this.#lastLsn + 1)
   }
 
   /** Output was read: a READ record goes before the next event. Hot path. */
   noteRead(note: ReadNote): void {
-    if (note.readNoted) return
+    if (note.readNoted || !this.running) return
     note.readNoted = true
     this.#reads.push(note)
   }
@@ -164,6 +184,7 @@ export class LogWriter {
       { upTo, committed: this.#committed })
     this.#inFlight.splice(0, done)
     this.#committed = upTo
+    this.#freeArenas()
     return true
   }
 
@@ -173,31 +194,41 @@ export class LogWriter {
       const note = reads[i]
       if (note === undefined) break
       note.readNoted = false
-      if (this.running) {
-        this.#reserve(recordHeaderBytesMax)
-        this.#finish(writeRead(this.#arena, this.#at, note.id, note.outputReceived, note.outputHash))
-      }
+      this.#reserve(recordHeaderBytesMax)
+      this.#finish(writeRead(this.#arena, this.#at, note.id, note.outputReceived, note.outputHash))
     }
     reads.length = 0
+  }
+
+  #forgetReads(): void {
+    for (const note of this.#reads) note.readNoted = false
+    this.#reads.length = 0
   }
 
   #reserve(bytes: number): void {
     if (this.#at + bytes <= this.#arena.length) return
     this.#closeSlice()
-    this.#arena = this.#options.allocate(Math.max(arenaBytes, bytes))
+    this.#full.push({ arena: this.#arena, lastLsn: this.#lastLsn })
+    this.#arena = (bytes <= arenaBytes ? this.#free.pop() : undefined)
+      ?? this.#options.allocate(Math.max(arenaBytes, bytes))
     this.#at = 0
     this.#sliceStart = 0
+  }
+
+  /** What is committed has been sent, and is never sent again: its memory can be written again. */
+  #freeArenas(): void {
+    for (let first = this.#full[0]; first !== undefined && first.lastLsn <= this.#committed;) {
+      this.#full.shift()
+      const { arena } = first
+      if (arena.length === arenaBytes && this.#free.length < freeArenasMax) this.#free.push(arena)
+      first = this.#full[0]
+    }
   }
 
   #finish(end: number): void {
     const length = end - this.#at
     this.#at = end
     this.#lastLsn = lsn(this.#lastLsn + 1)
-    if (this.#history === noHistory) {
-      this.#sliceStart = end
-      this.#committed = this.#lastLsn
-      return
-    }
     if (this.#gatheredBytes === 0) {
       this.#gatheredFirst = this.#lastLsn
       if (this.#inFlight.length === 0) this.#options.gathering()

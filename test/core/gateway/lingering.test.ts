@@ -2,7 +2,7 @@ import t from 'tap'
 import { DataPath } from '../../../src/core/gateway/data-path.ts'
 import { LogWriter } from '../../../src/core/gateway/log-writer.ts'
 import type { GatewayPort } from '../../../src/core/gateway/port.ts'
-import type { GuestSettings } from '../../../src/core/gateway/settings.ts'
+import type { GuestSettings, HostSettings } from '../../../src/core/gateway/settings.ts'
 import { outputHash } from '../../../src/core/ids.ts'
 import type { StreamEvents, StreamSide } from '../../../src/core/stream.ts'
 
@@ -27,7 +27,8 @@ function rememberedAfter(count: number, floorsFromBacklog: boolean): number {
     }
   }
   const settings: Partial<GuestSettings> = {
-    services: [{ name: 's', release: 'immediate' }], connections: 10, connectionBytes: 4096, heldBytes: 4096,
+    hosts: Array<HostSettings>(2), services: [{ name: 's', release: 'immediate' }],
+    connections: 10, connectionBytes: 4096, heldBytes: 4096,
     floorsFromBacklog
   }
   const path = new DataPath(settings as GuestSettings, port as GatewayPort, writer)

@@ -57,12 +57,33 @@ void t.test('an epoch that is full leaves though others are out', t => {
 })
 
 void t.test('input that was logged does not change when its buffer is used again', t => {
-  const { writer } = writerOf()
+  const { writer, sent } = writerOf()
   writer.begin(history)
   const buffer = bytes('first')
-  const kept = writer.data(1, buffer)
+  writer.data(1, buffer)
   buffer.fill(0)
-  t.equal(new TextDecoder().decode(kept), 'first')
+  writer.flush()
+  const cursor = new RecordCursor(sent[0]?.records[0])
+  cursor.next()
+  t.equal(new TextDecoder().decode(cursor.payload()), 'first')
+  t.end()
+})
+
+void t.test('memory is written again only when all in it is committed', t => {
+  const { writer, sent } = writerOf({ epochBytes: 64 * 1024, inFlightBytes: 1 << 24 })
+  writer.begin(history)
+  const piece = new Uint8Array(64 * 1024)
+  for (let i = 1; i <= 40; i++) {
+    writer.data(1, piece.fill(i))
+    // The backup is some epochs behind.
+    if (i > 8) writer.acknowledge(sent[i - 9]?.lastLsn ?? lsn(0))
+    for (const epoch of sent.slice(Math.max(0, i - 8))) {
+      const cursor = new RecordCursor(epoch.records[0])
+      cursor.next()
+      t.ok(cursor.payload().every(byte => byte === epoch.firstLsn), `epoch ${epoch.firstLsn} after ${i}`)
+    }
+  }
+  t.ok(new Set(sent.map(({ records }) => records[0]?.buffer)).size <= 4, 'few arenas serve all epochs')
   t.end()
 })
 

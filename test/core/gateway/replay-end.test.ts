@@ -6,7 +6,7 @@ import { HeldOutput } from '../../../src/core/gateway/held-output.ts'
 import { LogWriter } from '../../../src/core/gateway/log-writer.ts'
 import type { GatewayPort } from '../../../src/core/gateway/port.ts'
 import { Replay } from '../../../src/core/gateway/replay.ts'
-import type { GuestSettings } from '../../../src/core/gateway/settings.ts'
+import type { GuestSettings, HostSettings } from '../../../src/core/gateway/settings.ts'
 import { connectionId, inputOffset, millis, outputHash, outputOffset } from '../../../src/core/ids.ts'
 import { encodeRecord } from '../../../src/core/record-codec.ts'
 import { RecordKind } from '../../../src/core/record.ts'
@@ -50,7 +50,8 @@ function replayed(clientEnds: boolean): { readonly told: string[], readonly endi
     }
   }
   const settings: Partial<GuestSettings> = {
-    services: [{ name: 's', release: 'immediate' }], connections: 10, connectionBytes: 4096, heldBytes: 4096,
+    hosts: Array<HostSettings>(2), services: [{ name: 's', release: 'immediate' }],
+    connections: 10, connectionBytes: 4096, heldBytes: 4096,
     replayOrder: 'output', replayTimeoutMs: 250
   }
   const dataPath = new DataPath(settings as GuestSettings, port as GatewayPort, writer)
