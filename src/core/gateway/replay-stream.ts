@@ -77,6 +77,7 @@ export class ReplayStream implements StreamEvents {
     this.sent = input
     this.comparison = new Comparison(this.#hash, resumesAt, known)
     this.state = 'joined'
+    this.progressed = true
     side.resume()
   }
 

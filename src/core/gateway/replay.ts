@@ -2,20 +2,18 @@ import { invariant } from '../../base/invariant.ts'
 import {
   inputOffset, outputOffset, type ConnectionId, type Millis, type OutputOffset
 } from '../ids.ts'
-import type { AttachAnswer } from '../path.ts'
 import { RecordCursor } from '../record-codec.ts'
 import { RecordKind, type AdoptRecord, type LogRecord, type ReadRecord } from '../record.ts'
 import type { Ending, Connection } from './connection.ts'
 import type { DataPath } from './data-path.ts'
 import type { HeldOutput } from './held-output.ts'
-import type { AttachResult, GatewayPort, OpenResult } from './port.ts'
+import type { GatewayPort } from './port.ts'
+import { ReplayJoins } from './replay-joins.ts'
 import { nowhere, ReplayStream, type InputRecord } from './replay-stream.ts'
 import type { GuestSettings } from './settings.ts'
 
 /** How many records are read ahead to find an input's first output. */
 const windowRecords = 4096
-/** Connections asked about at the same time. */
-const attachingMax = 256
 
 interface Queued {
   readonly record: LogRecord
@@ -61,6 +59,7 @@ export interface ReplayOptions {
  */
 export class Replay {
   readonly #options: ReplayOptions
+  readonly #joins: ReplayJoins
   readonly #streams = new Map<ConnectionId, ReplayStream>()
   readonly #cursor = new RecordCursor()
   /** The newest queued input of each stream whose first output has not been seen. */
@@ -72,17 +71,24 @@ export class Replay {
   }
   #queue: Queued[] = []
   #head = 0
-  #attaching = 0
   #tailEnded = false
   #finished = false
   #advancing = false
   #again = false
   #blocked: ReplayStream | undefined
+  /** The one that was found blocked at the last tick, and since when it has made no progress. */
+  #watched: ReplayStream | undefined
   #blockedSince: Millis
 
   constructor(options: ReplayOptions) {
+    const { port, dataPath, held } = options
     this.#options = options
     this.#blockedSince = options.now
+    this.#joins = new ReplayJoins({
+      port, dataPath, held, joined: stream => this.#wantForeseen(stream),
+      finishedInside: alive => this.#deliverFinished(alive),
+      drop: (stream, ending, reason) => this.#drop(stream, ending, reason), resolved: () => this.#advance()
+    })
   }
 
   get counts(): Readonly<ReplayCounts> { return this.#counts }
@@ -90,7 +96,7 @@ export class Replay {
   get queued(): number { return this.#queue.length - this.#head }
   get finished(): boolean { return this.#finished }
   /** Whether every connection of the base has been asked about. */
-  get attached(): boolean { return this.#attaching === 0 }
+  get attached(): boolean { return this.#joins.attached }
 
   /** Takes a piece of the tail. */
   feed(records: Uint8Array): void {
@@ -106,21 +112,25 @@ export class Replay {
 
   /** Time passes: a connection that makes no progress for too long diverges. */
   tick(now: Millis): void {
+    if (this.#finished) return
     const blocked = this.#blocked
-    if (blocked === undefined || blocked.progressed) {
+    if (blocked === undefined || blocked !== this.#watched || blocked.progressed) {
       if (blocked !== undefined) blocked.progressed = false
+      this.#watched = blocked
       this.#blockedSince = now
-      return
+    } else if (now - this.#blockedSince >= this.#options.settings.replayTimeoutMs) {
+      this.#watched = undefined
+      this.#diverge(blocked, blocked.state === 'resolving'
+        ? this.#joins.whyUnresolved(blocked) : 'it did not make again what it had said')
+      this.#advance()
     }
-    if (now - this.#blockedSince < this.#options.settings.replayTimeoutMs) return
-    this.#blockedSince = now
-    this.#diverge(blocked, 'it did not make again what it had said')
-    this.#advance()
+    this.#joins.retry()
   }
 
   /** Given up from outside: nothing is sent any more, and what still arrives is not looked at. */
   abort(): void {
     this.#finished = true
+    this.#joins.end()
   }
 
   // ---- reading ahead
@@ -198,9 +208,9 @@ export class Replay {
         this.#newStream(record.connection, record.service, 0)
         return true
       }
-      case RecordKind.connected: return this.#allAttached() && this.#passConnected(record.connection)
+      case RecordKind.connected: return this.attached && this.#passConnected(record.connection)
       case RecordKind.data: case RecordKind.end: case RecordKind.reset:
-        return this.#allAttached() && this.#passInput(queued, record)
+        return this.attached && this.#passInput(queued, record)
       case RecordKind.read: return this.#passOutput(record.connection, record.output)
       case RecordKind.guestEnd: return this.#passOutput(record.connection, outputOffset(record.output + 1))
       case RecordKind.guestReset: return this.#passGuestReset(record.connection)
@@ -220,10 +230,6 @@ export class Replay {
     }
   }
 
-  #allAttached(): boolean {
-    return this.#attaching === 0
-  }
-
   #stream(connection: ConnectionId): ReplayStream {
     const stream = this.#streams.get(connection)
     const what = 'a record of the tail belongs to a connection that came before it'
@@ -234,7 +240,7 @@ export class Replay {
   /** Only now is it opened anew: of those that never came so far, the guest knew nothing. */
   #passConnected(connection: ConnectionId): boolean {
     const stream = this.#stream(connection)
-    if (stream.state === 'unopened') this.#openAnew(stream)
+    if (stream.state === 'unopened') this.#joins.open(stream)
     return this.#isResolved(connection)
   }
 
@@ -317,58 +323,9 @@ export class Replay {
   }
 
   #passAdopt(record: AdoptRecord): boolean {
-    if (this.#attaching >= attachingMax) return false
-    const stream = this.#newStream(record.connection, record.service, record.input)
-    // What the gateway had read when the guest stood still was said before the checkpoint. All later output
-    // is wanted again, also what the restored guest has made since its network opened: it is to be compared.
-    const received = record.output
-    this.#attaching++
-    stream.state = 'resolving'
-    this.#options.port.attach(record.connection, record.service, record.path, received, stream, result => {
-      this.#attaching--
-      if (this.#finished) return
-      this.#resolve(stream, record, result)
-      this.#advance()
-    })
+    if (!this.#joins.hasRoom) return false
+    this.#joins.attach(this.#newStream(record.connection, record.service, record.input), record)
     return true
-  }
-
-  /** The three answers to a probe (design, "Marks"). */
-  #resolve(stream: ReplayStream, record: AdoptRecord, result: AttachResult): void {
-    if (!result.ok) this.#drop(stream, 'ambiguous', `the restored guest could not be asked: ${result.reason}`)
-    else if (result.answer.known) this.#join(stream, record, result.answer)
-    else if (record.connected) this.#finishedInside(stream, record)
-    else stream.state = 'unopened'
-  }
-
-  #join(stream: ReplayStream, record: AdoptRecord, answer: AttachAnswer & { known: true }): void {
-    if (answer.input < record.input) {
-      answer.side.reset()
-      this.#drop(stream, 'ambiguous', 'its input in the restored guest ends before the log begins')
-      return
-    }
-    const { alive } = stream
-    if (alive !== undefined && answer.resumesAt > alive.outputReceived) {
-      answer.side.reset()
-      this.#drop(stream, 'ambiguous', 'its guest holds output for acknowledged that was never read')
-      return
-    }
-    stream.path = record.path
-    if (alive === undefined) {
-      stream.join(answer.side, answer.input, answer.resumesAt, this.#knownAt(record, answer.resumesAt))
-    } else {
-      this.#options.dataPath.floors.restartAt(alive, answer.input)
-      this.#options.held.deliver(alive, answer.resumesAt)
-      stream.cap = alive.released
-      const known = alive.released === answer.resumesAt
-        ? alive.releasedHash : this.#knownAt(record, answer.resumesAt)
-      stream.join(answer.side, answer.input, answer.resumesAt, known)
-    }
-    this.#wantForeseen(stream)
-  }
-
-  #knownAt(record: AdoptRecord, place: OutputOffset): AdoptRecord['hash'] | undefined {
-    return record.output === place ? record.hash : undefined
   }
 
   /** What the tail, as far as it has been read, awaits of a stream that has just been joined. */
@@ -377,50 +334,11 @@ export class Replay {
     this.#foreseen.delete(stream.id)
   }
 
-  /**
-   * It had finished before the guest stood still, with everything read by then. If more was read since, the
-   * restored guest may have run on and reset it: what it would have said nobody knows.
-   */
-  #finishedInside(stream: ReplayStream, record: AdoptRecord): void {
-    const { alive } = stream
-    if (alive !== undefined && alive.outputReceived > record.output) {
-      this.#options.held.deliver(alive, record.output)
-      this.#drop(stream, 'ambiguous', 'the restored guest does not know it, though it had said more before')
-      return
-    }
-    stream.forget()
-    if (alive !== undefined) this.#deliverFinished(alive)
-  }
-
   #deliverFinished(connection: Connection): void {
     this.#options.held.deliver(connection, nowhere)
     if (!this.#options.dataPath.connections.has(connection.id)) return
     this.#counts.reset++
     this.#options.dataPath.kill(connection, 'guest-reset')
-  }
-
-  #openAnew(stream: ReplayStream): void {
-    const { port } = this.#options
-    stream.state = 'resolving'
-    port.open(stream.id, stream.service, stream, result => {
-      if (this.#finished) return
-      this.#opened(stream, result)
-      this.#advance()
-    })
-  }
-
-  #opened(stream: ReplayStream, result: OpenResult): void {
-    if (!result.ok) {
-      this.#diverge(stream, `the guest did not take it again: ${result.reason}`)
-      return
-    }
-    if (stream.alive !== undefined) {
-      this.#options.held.drop(stream.alive)
-      this.#options.dataPath.floors.restartAt(stream.alive, inputOffset(0))
-    }
-    stream.path = result.path.path
-    stream.join(result.path.side, inputOffset(0), outputOffset(0), undefined)
-    this.#wantForeseen(stream)
   }
 
   // ---- ends
@@ -454,6 +372,7 @@ export class Replay {
       }
     }
     this.#finished = true
+    this.#joins.end()
     this.#options.goingLive()
     for (const stream of this.#streams.values()) {
       this.#counts.unverifiedBytes += stream.comparison.unverifiedBytes

@@ -149,6 +149,100 @@ void t.test('one opened after the mark that the restored guest refuses diverges'
   t.end()
 })
 
+/** A connection of a client is to be opened anew in the restored guest. */
+function openedAnew(): { rig: Rig, pair: Pair } {
+  const rig = guarded()
+  const pair = rig.joins()
+  rig.acks()
+  failOver(rig, 'attach')
+  tail(rig, open(1), connected(1))
+  return { rig, pair }
+}
+
+void t.test('one whose dial was not answered is dialed again at the next tick', t => {
+  const { rig, pair: { client } } = openedAnew()
+  tailEnd(rig)
+  for (let dial = 1; dial <= 3; dial++) {
+    rig.refuses(1, false)
+    t.notOk(rig.waits('open 1'), 'not before time has passed')
+    rig.pass(100, 'b')
+    t.ok(rig.waits('open 1'), `dial ${dial}`)
+  }
+  rig.takes(1).says('hello')
+  t.same(client.told, ['hello'])
+  t.equal(rig.gateway.diverged, undefined)
+  t.match(rig.gateway.lastFailover, { kept: 1, reset: 0, diverged: 0 })
+  t.end()
+})
+
+void t.test('...until the time of the replay is up: then it diverges, and is dialed no more', t => {
+  const { rig, pair: { client } } = openedAnew()
+  rig.ordered()
+  let dials = 0
+  for (let ms = 0; ms <= 1500; ms += 100) {
+    if (rig.waits('open 1')) {
+      rig.refuses(1, false)
+      dials++
+    }
+    t.equal(client.told.length > 0, ms >= 1100, `after ${ms} ms`)
+    rig.pass(100, 'b')
+  }
+  t.equal(dials, 11)
+  t.same(client.told, ['<reset>'])
+  t.match(rig.gateway.diverged, /the guest did not take it again: no answer$/)
+  tailEnd(rig)
+  t.match(rig.gateway.lastFailover, { kept: 0, reset: 1, diverged: 1 })
+  t.end()
+})
+
+void t.test('a connection that the guest took too late is reset', t => {
+  const { rig, pair: { client } } = openedAnew()
+  rig.pass(1100, 'b')
+  t.match(rig.gateway.diverged, /the restored guest did not answer in time/)
+  t.same(client.told, ['<reset>'])
+  t.same(rig.takes(1).told, ['<reset>'])
+  tailEnd(rig)
+  t.match(rig.gateway.lastFailover, { kept: 0, diverged: 1 })
+  t.end()
+})
+
+void t.test('...also one that the guest was asked about and knows', t => {
+  const { rig, pair: { client } } = asked()
+  tail(rig, adopt(1, 0, ''), read(1, 'answer'))
+  rig.pass(1100, 'b')
+  t.same(client.told, ['answer', '<reset>'])
+  t.same(rig.knows(1, 0, 0).told, ['<reset>'])
+  t.equal(rig.reported('diverged').length, 1)
+  tailEnd(rig)
+  t.match(rig.gateway.lastFailover, { kept: 0, diverged: 1 })
+  t.end()
+})
+
+void t.test('each connection has the whole time for itself', t => {
+  const rig = guarded()
+  rig.joins()
+  const { client } = rig.joins()
+  rig.acks()
+  failOver(rig, 'attach')
+  tail(rig, open(1), connected(1), open(2), connected(2))
+  rig.pass(900, 'b')
+  rig.takes(1)
+  rig.pass(900, 'b')
+  t.same(client.told, [])
+  rig.takes(2)
+  tailEnd(rig)
+  t.match(rig.gateway.lastFailover, { kept: 2, diverged: 0 })
+  t.end()
+})
+
+void t.test('what a restored guest takes when the replay was given up is let go of without a word', t => {
+  const { rig } = openedAnew()
+  rig.linkDown('b')
+  t.equal(rig.state, 'lost')
+  t.same(rig.takes(1).told, ['<abandoned>'])
+  t.end()
+})
+
 void t.test('a guest that cannot be asked leaves a connection ambiguous: reset, never replayed', t => {
   const { rig, pair: { client } } = asked()
   tail(rig, adopt(1, 0, ''), data(1, 'question'), read(1, 'answer'))
