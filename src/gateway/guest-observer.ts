@@ -7,6 +7,7 @@ import type { GuestConfig } from '../config/types.ts'
 import { codeOf, logConnectionEnd } from '../observe/connection-log.ts'
 import type { LogEventFields } from '../observe/log-events.ts'
 import { logProtection, type Logger } from '../observe/logger.ts'
+import type { HistogramCell } from '../observe/metric-registry.ts'
 import type { GatewayMetrics } from '../observe/metrics.ts'
 import type { CheckpointStatus, FailoverStatus } from '../observe/status.ts'
 import { CommitClock } from './commit-clock.ts'
@@ -32,6 +33,9 @@ export class GuestObserver {
   readonly #guest: GuestConfig
   readonly #logger: Logger
   readonly #metrics: GatewayMetrics
+  /** What every epoch is counted in, found once. */
+  readonly #epochBytes: HistogramCell
+  readonly #observeCommit: (ms: number) => void
   readonly #clock = new ConnectionClock()
   #runner: GuestRunner | undefined
   #protection: CoreProtection = { state: 'unprotected', reason: '' }
@@ -45,6 +49,9 @@ export class GuestObserver {
     this.#guest = guest
     this.#logger = logger
     this.#metrics = metrics
+    this.#epochBytes = metrics.epochBytes.with({ guest: guest.name })
+    const commitSeconds = metrics.commitSeconds.with({ guest: guest.name })
+    this.#observeCommit = ms => commitSeconds.observe(ms / 1000)
     this.ended = guest.services.map(() => ({ inputBytes: 0, outputBytes: 0 }))
   }
 
@@ -93,14 +100,13 @@ export class GuestObserver {
     this.commits.sent(message.lastLsn, now)
     let bytes = 0
     for (const slice of message.records) bytes += slice.length
-    this.#metrics.epochBytes.with({ guest: this.#guest.name }).observe(bytes)
+    this.#epochBytes.observe(bytes)
   }
 
   /** A message came from an agent. */
   received(message: AgentMessage, now: number): void {
     if (message.type !== 'ack') return
-    const cell = this.#metrics.commitSeconds.with({ guest: this.#guest.name })
-    this.commits.acknowledged(message.lsn, now, ms => cell.observe(ms / 1000))
+    this.commits.acknowledged(message.lsn, now, this.#observeCommit)
   }
 
   // ---- protection and histories

@@ -102,10 +102,14 @@ export class HandleSide implements SocketSide, TcpOwner, Flushable {
   /** Nothing is told any more, and nothing may be asked of the handle. */
   #gone = false
 
-  /** Takes over a connected handle, for which the caller has taken a place in the room. */
-  constructor(handle: TcpHandle, share: HandleShare) {
+  /**
+   * Takes over a connected handle, for which the caller has taken a place in the room. `remote`: the other
+   * end, where the caller knows it and the kernel need not be asked.
+   */
+  constructor(handle: TcpHandle, share: HandleShare, remote = '') {
     this.#handle = handle
     this.#share = share
+    this.#remote = remote
     handle.owner = this
     handle.onread = share.onread
     handle.useUserBuffer(readBuffer)

@@ -65,7 +65,7 @@ export class HandleSockets implements Sockets {
           return
         }
         clearTimeout(timer)
-        resolve(new HandleSide(handle, this.#share))
+        resolve(new HandleSide(handle, this.#share, where))
       }
       const error = startConnect(handle, request, address, port, options.localAddress)
       if (error !== 0) fail(dialError(where, getSystemErrorName(error)))
