@@ -1,12 +1,21 @@
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { Lane } from './lane.ts'
 
-/** A link through user space, `listen → target` on loopback, which a test can cut or hold up. */
+/** What the side that connects says, or what the other one says. */
+export type Direction = 'orders' | 'answers'
+
+/** Is told of all bytes just before they pass, by the number of their connection. */
+export type Watcher = (connection: number, direction: Direction, bytes: Buffer) => void
+
+/** A link through user space, `listen → target` on loopback, which a test can cut, hold up, slow or watch. */
 export class Forwarder {
   readonly #target: number
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
-  /** Those of {@link #sockets} that bring what the target says. */
-  readonly #answering = new Set<Socket>()
+  readonly #lanes: Readonly<Record<Direction, Set<Lane>>> = { orders: new Set(), answers: new Set() }
+  readonly #delayMs: Record<Direction, number> = { orders: 0, answers: 0 }
+  #watcher: Watcher | undefined
+  #connections = 0
   #cut = false
   #held: 'nothing' | 'answers' | 'everything' = 'nothing'
 
@@ -34,14 +43,27 @@ export class Forwarder {
   /** Nothing passes, or nothing of what the target says, and nobody is told. */
   hold(what: 'answers' | 'everything' = 'everything'): void {
     this.#held = what
-    for (const socket of this.#sockets) if (this.#holds(socket)) socket.pause()
+    this.#tellHeld()
   }
 
   /** After {@link cut} or {@link hold}: bytes pass, those that were held first. */
   mend(): void {
     this.#cut = false
     this.#held = 'nothing'
-    for (const socket of this.#sockets) socket.resume()
+    this.#tellHeld()
+  }
+
+  /** Every byte that comes from now on passes so many milliseconds later; 0 for at once. */
+  delay(ms: number, directions: readonly Direction[] = ['orders', 'answers']): void {
+    for (const direction of directions) {
+      this.#delayMs[direction] = ms
+      for (const lane of this.#lanes[direction]) lane.delay(ms)
+    }
+  }
+
+  /** One at a time, from the first byte of the connections that come from now on. */
+  watch(watcher: Watcher): void {
+    this.#watcher = watcher
   }
 
   async close(): Promise<void> {
@@ -49,8 +71,14 @@ export class Forwarder {
     await new Promise((resolve) => this.#server.close(resolve))
   }
 
-  #holds(socket: Socket): boolean {
-    return this.#held === 'everything' || this.#held === 'answers' && this.#answering.has(socket)
+  #holds(direction: Direction): boolean {
+    return this.#held === 'everything' || this.#held === direction
+  }
+
+  #tellHeld(): void {
+    for (const direction of ['orders', 'answers'] as const) {
+      for (const lane of this.#lanes[direction]) lane.hold(this.#holds(direction))
+    }
   }
 
   #accept(near: Socket): void {
@@ -59,24 +87,18 @@ export class Forwarder {
       return
     }
     const far = connect({ host: '127.0.0.1', port: this.#target, noDelay: true, allowHalfOpen: true })
-    this.#answering.add(far)
-    far.on('close', () => this.#answering.delete(far))
-    this.#join(near, far)
-    this.#join(far, near)
+    const connection = ++this.#connections
+    this.#join(near, far, connection, 'orders')
+    this.#join(far, near, connection, 'answers')
   }
 
-  #join(from: Socket, to: Socket): void {
+  #join(from: Socket, to: Socket, connection: number, direction: Direction): void {
     this.#sockets.add(from)
-    from.on('data', (bytes: Buffer) => {
-      if (!to.write(bytes)) from.pause()
-    })
-    to.on('drain', () => { if (!this.#holds(from)) from.resume() })
-    from.on('end', () => to.end())
-    from.on('error', () => undefined)
-    from.on('close', () => {
-      this.#sockets.delete(from)
-      to.destroy()
-    })
-    if (this.#holds(from)) from.pause()
+    const state = { delayMs: this.#delayMs[direction], held: this.#holds(direction) }
+    const watcher = this.#watcher
+    const lane = new Lane(from, to, state, (bytes) => watcher?.(connection, direction, bytes))
+    this.#lanes[direction].add(lane)
+    from.on('close', () => this.#sockets.delete(from))
+    to.on('close', () => this.#lanes[direction].delete(lane))
   }
 }

@@ -21,7 +21,7 @@ export interface LabOptions {
   readonly guest?: Readonly<Record<string, string>>
   /** Fence commands as flow sequences, by host. */
   readonly fence?: Partial<Readonly<Record<Letter, string>>>
-  readonly release?: 'epoch' | 'checkpoint'
+  readonly release?: 'epoch' | 'checkpoint' | 'immediate'
   /** Hosts whose agent can be told faults, with those from the beginning. */
   readonly faulty?: Partial<Readonly<Record<Letter, Misbehaviour>>>
 }
@@ -81,8 +81,7 @@ export class Lab {
   /** One that runs, with host-a as the primary of a guest that host-b protects. */
   static async protected(t: Test, options: LabOptions = {}): Promise<Lab> {
     const lab = await Lab.create(t, options)
-    for (const name of ['a', 'b', 'gateway'] as const) lab.start(name)
-    await lab.log.until('guest.protected')
+    await lab.protect()
     return lab
   }
 
@@ -97,6 +96,12 @@ export class Lab {
   }
 
   // ---- processes
+
+  /** Starts all of it for the first time; resolves when host-b protects the guest. */
+  async protect(): Promise<void> {
+    for (const name of ['a', 'b', 'gateway'] as const) this.start(name)
+    await this.log.until('guest.protected')
+  }
 
   start(name: Letter | 'gateway'): Process {
     const faults = name === 'gateway' ? undefined : this.#faulty?.[name]
