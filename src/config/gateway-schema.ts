@@ -98,7 +98,7 @@ export const guest = table('guest', {
     + 'backup. One: served, never protected. None: proxied without replication.'),
   durability: defaulted(choice('memory', 'disk'), 'memory',
     'When the backup acknowledges input: when it has it in memory, or on its disk.'),
-  checkpoint_interval: defaulted(duration('50ms', '24h'), '5s', 'From the end of one checkpoint to the '
+  checkpoint_interval: defaulted(duration('10ms', '24h'), '5s', 'From the end of one checkpoint to the '
     + 'next.'),
   heartbeat: section(heartbeat, "How a host's death is noticed."),
   lease: defaulted(duration('50ms', '10m'), '1s',

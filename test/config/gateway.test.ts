@@ -129,7 +129,7 @@ void t.test('an anchor stands for its value, and an unknown one is an error', (t
 })
 
 void t.test('values are within their limits', (t) => {
-  matches(t, wrong(withKeys('checkpoint_interval: 1ms')), ["6:26: '1ms' must be from 50ms to 24h"])
+  matches(t, wrong(withKeys('checkpoint_interval: 1ms')), ["6:26: '1ms' must be from 10ms to 24h"])
   matches(t, wrong(withKeys('heartbeat: { misses: 1 }')), ["6:26: '1' must be from 2 to 1000"])
   t.end()
 })
