@@ -124,7 +124,7 @@ export class GuestObserver {
     if (protection.state === 'lost') this.#failoverFailed(protection.reason)
     const sameState = before.state === protection.state
     if (sameState && (protection.state === 'protected' || protection.state === 'failing-over')) return
-    const told = protectionStatus(protection, this.#guest)
+    const told = protectionStatus(protection, this.#guest, this.#runner?.core.hosts)
     const toldBefore = 'reason' in before && 'reason' in protection && before.reason === protection.reason
     if (sameState && toldBefore) return
     logProtection(this.#logger, told, {

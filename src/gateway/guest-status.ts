@@ -21,7 +21,7 @@ export function guestStatus(
   const { state } = core.protection
   return {
     guest: config.name,
-    protection: protectionStatus(core.protection, config),
+    protection: protectionStatus(core.protection, config, core.hosts),
     generation: core.generation,
     history: writer.history === noHistory ? null : writer.history,
     activeHost: state === 'lost' || state === 'failing-over' ? null : core.active?.name ?? null,

@@ -1,13 +1,20 @@
+import type { Hosts } from '../core/gateway/hosts.ts'
 import type { Protection as CoreProtection } from '../core/gateway/protection.ts'
 import type { GuestConfig } from '../config/types.ts'
 import type { Protection } from '../observe/status.ts'
 
-/** What a person is told of a guest's protection: the state, why, and what to do. */
-export function protectionStatus(protection: CoreProtection, guest: GuestConfig): Protection {
+/**
+ * What a person is told of a guest's protection: the state, why, and what to do. `hosts` is undefined before
+ * any could be linked.
+ */
+export function protectionStatus(
+  protection: CoreProtection, guest: GuestConfig, hosts: Hosts | undefined
+): Protection {
   switch (protection.state) {
     case 'unprotected':
       return {
-        state: 'unprotected', reason: protection.reason, todo: unprotectedTodo(protection.reason, guest)
+        state: 'unprotected', reason: protection.reason,
+        todo: unprotectedTodo(protection.reason, guest, hosts)
       }
     case 'syncing':
       return {
@@ -42,9 +49,11 @@ function blockedTodo(blocked: string | undefined, guest: GuestConfig): string {
   return `Wait, or make sure that its host is off and run: tailgate failover ${guest.name}`
 }
 
-function unprotectedTodo(reason: string, guest: GuestConfig): string {
+function unprotectedTodo(reason: string, guest: GuestConfig, hosts: Hosts | undefined): string {
   if (reason.startsWith('its input is replicated')) return ''
   if (guest.hosts.length < 2) return 'Configure a second host for it.'
-  const names = guest.hosts.map(({ name }) => name).join(' and ')
-  return `Start the agents on ${names}, and see that they are linked.`
+  const away = guest.hosts.map(({ name }) => name).filter(name => hosts?.get(name)?.linked !== true)
+  if (away.length === 0) return ''
+  const agents = away.length === 1 ? 'agent' : 'agents'
+  return `Start the ${agents} on ${away.join(' and ')}, and see to the network between.`
 }

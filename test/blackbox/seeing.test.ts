@@ -127,7 +127,7 @@ void t.test('when the backup goes, the status says so and what to do', async (t)
   t.pass('it serves on')
   const { out } = await front.tailgate('status', '-c', join(front.directory, 'gateway.yaml'))
   const [first] = out.split('\n')
-  t.match(first, /^box: UNPROTECTED: the link to the backup host-b is lost\. Start the agents on /)
+  t.match(first, /^box: UNPROTECTED: the link to the backup host-b is lost\. Start the agent on host-b, /)
 })
 
 void t.test('check names every error of a broken file with its place', async (t) => {
