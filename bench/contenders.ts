@@ -2,19 +2,40 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Contender } from './contender.ts'
+import type { Contender, Running } from './contender.ts'
+import { installedNginx, nginxArgs, streamFile } from './nginx.ts'
 import { freePorts, Program, programPath } from './program.ts'
 import { tailgate } from './tailgate.ts'
 
 /** Everything else is compared with this one; with `direct` where it is missing. */
 export const yardstick = 'haproxy'
 
+/** Those with which a quick run answers for the goals. */
+const quickNames = [yardstick, 'haproxy 64K', 'tailgate plain', 'tailgate epoch', 'tailgate epoch disk']
+
 /** All contenders, in the order of the table. */
 export function contenders(): readonly Contender[] {
   return [
-    direct, haproxy('haproxy', undefined), haproxy('haproxy 64K', 65_536), sockets('handles'), sockets('net'),
-    tailgate('plain'), tailgate('immediate'), tailgate('epoch')
+    direct, haproxy(yardstick, undefined), haproxy('haproxy 64K', 65_536), nginxStream(),
+    sockets('handles'), sockets('net'),
+    tailgate('plain'), tailgate('immediate'), tailgate('epoch'), tailgate('epoch disk')
   ]
+}
+
+/**
+ * Those that are asked for, in the order of the table: with `only`, those whose names hold one of its texts,
+ * and what they are compared with; else all, or in a quick run a few.
+ */
+export function chosenContenders(
+  all: readonly Contender[], { quick, only }: { readonly quick: boolean, readonly only: readonly string[] }
+): readonly Contender[] {
+  const compared = all.some(({ name, missing }) => name === yardstick && missing === undefined)
+  return all.filter(({ name }) => {
+    if (only.length > 0) {
+      return name === 'direct' || name === yardstick || only.some((text) => name.includes(text))
+    }
+    return !quick || quickNames.includes(name) || (name === 'direct' && !compared)
+  })
 }
 
 const nothingToVerify = (): Promise<void> => Promise.resolve()
@@ -34,25 +55,58 @@ function haproxy(name: string, bufferBytes: number | undefined): Contender {
   return {
     name,
     missing: program === undefined ? 'haproxy is not installed (Debian package haproxy)' : undefined,
-    async start(services) {
-      const directory = await mkdtemp(join(tmpdir(), 'tailgate-bench-haproxy-'))
-      const ports = await freePorts(services.length)
-      const file = join(directory, 'haproxy.cfg')
-      await writeFile(file, haproxyFile(ports, services, bufferBytes))
-      const running = new Program(name, 'contender', program ?? 'haproxy', ['-db', '-f', file])
-      const stop = async (): Promise<void> => {
-        await running.stop()
-        await rm(directory, { recursive: true })
-      }
-      try {
-        for (const port of ports) await running.listening(port)
-      } catch (error) {
-        await stop()
-        throw error
-      }
-      return { ports, pid: running.pid, verify: nothingToVerify, stop }
-    }
+    start: (services) => startPeer(name, services, {
+      program: program ?? 'haproxy',
+      text: (ports) => haproxyFile(ports, services, bufferBytes),
+      args: (_, file) => ['-db', '-f', file]
+    })
   }
+}
+
+/** nginx as a TCP proxy, with one worker and its own buffers. */
+function nginxStream(): Contender {
+  const name = 'nginx stream'
+  const nginx = installedNginx()
+  const stream = nginx?.stream ?? { kind: 'missing' }
+  const lacks = nginx === undefined ? 'nginx is not installed' : 'nginx has no stream module'
+  return {
+    name,
+    missing: stream.kind === 'missing'
+      ? `${lacks} (Debian packages nginx-light, libnginx-mod-stream)`
+      : undefined,
+    start: (services) => startPeer(name, services, {
+      program: nginx?.program ?? 'nginx',
+      text: (ports) => streamFile(stream, ports, services),
+      args: nginxArgs
+    })
+  }
+}
+
+/** A program that one file tells what to do. */
+interface Peer {
+  readonly program: string
+  text(ports: readonly number[]): string
+  args(directory: string, file: string): string[]
+}
+
+/** Resolves when it takes connections on all its ports. Its directory goes when it stops. */
+async function startPeer(name: string, services: readonly number[], peer: Peer): Promise<Running> {
+  const directory = await mkdtemp(join(tmpdir(), 'tailgate-bench-'))
+  const ports = await freePorts(services.length)
+  const file = join(directory, 'peer.conf')
+  await writeFile(file, peer.text(ports))
+  const running = new Program(name, 'contender', peer.program, peer.args(directory, file))
+  const stop = async (): Promise<void> => {
+    await running.stop()
+    await rm(directory, { recursive: true })
+  }
+  try {
+    for (const port of ports) await running.listening(port)
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return { ports, pid: running.pid, verify: nothingToVerify, stop }
 }
 
 function haproxyFile(

@@ -1,6 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { renderTable } from '../src/observe/table.ts'
-import type { Figure, Workload } from './workloads.ts'
+import type { Figure } from './tool-figures.ts'
 
 /** One contender's run of one workload in one round. */
 export interface Sample extends Figure {
@@ -14,17 +13,41 @@ export interface Sample extends Figure {
   readonly cpuNs: number | undefined
 }
 
-/** Medians, and the medians of each round's ratios to the yardstick of the same round. */
+/** The ratio to the yardstick over the rounds. Undefined where there is no such figure, or no yardstick. */
+export interface Ratio {
+  readonly median: number
+  readonly min: number
+  readonly max: number
+}
+
+/** One cell: a contender in a workload. */
 export interface Summary {
   readonly contender: string
   readonly workload: string
+  /** What the ratios are to. */
+  readonly yardstick: string
   readonly runs: number
+  /** Medians over the rounds, as they are. */
   readonly rate: number
   readonly p50Ms: number | undefined
+  readonly p99Ms: number | undefined
   readonly cpuNs: number | undefined
+  /** Medians of the ratios of each round. */
   readonly rateRatio: number | undefined
   readonly p50Ratio: number | undefined
+  readonly p99Ratio: number | undefined
   readonly cpuRatio: number | undefined
+  /** The same with the least and the largest. */
+  readonly ratios: Readonly<Partial<Record<Quantity, Ratio>>>
+  /** Every run, by round. */
+  readonly samples: readonly Omit<Sample, 'contender' | 'workload'>[]
+}
+
+export type Quantity = 'rate' | 'p50' | 'p99' | 'cpu'
+type Reading = (sample: Sample) => number | undefined
+
+const readings: Readonly<Record<Quantity, Reading>> = {
+  rate: ({ rate }) => rate, p50: ({ p50Ms }) => p50Ms, p99: ({ p99Ms }) => p99Ms, cpu: ({ cpuNs }) => cpuNs
 }
 
 export function median(values: readonly number[]): number {
@@ -34,8 +57,6 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
 }
 
-type Reading = (sample: Sample) => number | undefined
-
 function medianOf(samples: readonly Sample[], read: Reading): number | undefined {
   const values = samples.map(read).filter((value) => value !== undefined)
   return values.length === 0 ? undefined : median(values)
@@ -44,72 +65,70 @@ function medianOf(samples: readonly Sample[], read: Reading): number | undefined
 /**
  * Pairs each run with the yardstick's of the same round: what else the machine did then was done to both.
  */
-function ratioOf(mine: readonly Sample[], theirs: readonly Sample[], read: Reading): number | undefined {
+function ratioOf(mine: readonly Sample[], theirs: readonly Sample[], read: Reading): Ratio | undefined {
   const ratios: number[] = []
   for (const sample of mine) {
     const other = theirs.find(({ round }) => round === sample.round)
     const [above, below] = [read(sample), other === undefined ? undefined : read(other)]
     if (above !== undefined && below !== undefined && below > 0) ratios.push(above / below)
   }
-  return ratios.length === 0 ? undefined : median(ratios)
+  if (ratios.length === 0) return undefined
+  return { median: median(ratios), min: Math.min(...ratios), max: Math.max(...ratios) }
 }
 
-export function summarize(samples: readonly Sample[], yardstick: string): readonly Summary[] {
+/** Summarizes every cell; `yardstickOf` names the contender that a workload's ratios are to. */
+export function summarize(
+  samples: readonly Sample[], yardstickOf: (workload: string) => string
+): readonly Summary[] {
   const cells = new Map<string, Sample[]>()
   for (const sample of samples) {
-    const key = `${sample.workload}\n${sample.contender}`
-    cells.set(key, [...cells.get(key) ?? [], sample])
+    const key = keyOf(sample.workload, sample.contender)
+    const cell = cells.get(key)
+    if (cell === undefined) cells.set(key, [sample])
+    else cell.push(sample)
   }
   return [...cells.values()].flatMap((mine) => {
     const [first] = mine
     if (first === undefined) return []
-    const theirs = cells.get(`${first.workload}\n${yardstick}`) ?? []
-    return [{
-      contender: first.contender, workload: first.workload, runs: mine.length,
-      rate: median(mine.map(({ rate }) => rate)),
-      p50Ms: medianOf(mine, ({ p50Ms }) => p50Ms),
-      cpuNs: medianOf(mine, ({ cpuNs }) => cpuNs),
-      rateRatio: ratioOf(mine, theirs, ({ rate }) => rate),
-      p50Ratio: ratioOf(mine, theirs, ({ p50Ms }) => p50Ms),
-      cpuRatio: ratioOf(mine, theirs, ({ cpuNs }) => cpuNs)
-    }]
+    const yardstick = yardstickOf(first.workload)
+    return [summaryOf(first, mine, yardstick, cells.get(keyOf(first.workload, yardstick)) ?? [])]
   })
 }
 
-/** A line per workload, a column per contender: rate · p50 · CPU, as ratios to the yardstick. */
-export function ratioTable(
-  summaries: readonly Summary[], workloads: readonly Workload[], contenders: readonly string[]
-): string[] {
-  const rows = [['', ...contenders]]
-  for (const { name } of workloads) {
-    const cell = (contender: string): string => {
-      const found = summaries.find((summary) => summary.workload === name && summary.contender === contender)
-      if (found === undefined) return 'failed'
-      return [found.rateRatio, found.p50Ratio, found.cpuRatio].map(ratioText).join(' · ')
-    }
-    rows.push([name, ...contenders.map(cell)])
+function keyOf(workload: string, contender: string): string {
+  return `${workload}\n${contender}`
+}
+
+function summaryOf(
+  { contender, workload }: Sample, mine: readonly Sample[], yardstick: string, theirs: readonly Sample[]
+): Summary {
+  const [rate, p50, p99, cpu] = [readings.rate, readings.p50, readings.p99, readings.cpu]
+    .map((read) => ratioOf(mine, theirs, read))
+  return {
+    contender, workload, yardstick, runs: mine.length,
+    rate: median(mine.map(({ rate }) => rate)),
+    p50Ms: medianOf(mine, readings.p50), p99Ms: medianOf(mine, readings.p99),
+    cpuNs: medianOf(mine, readings.cpu),
+    rateRatio: rate?.median, p50Ratio: p50?.median, p99Ratio: p99?.median, cpuRatio: cpu?.median,
+    ratios: {
+      ...rate && { rate }, ...p50 && { p50 }, ...p99 && { p99 }, ...cpu && { cpu }
+    },
+    samples: mine.map(({ round, rate, amount, p50Ms, p99Ms, cpuNs }) =>
+      ({ round, rate, amount, p50Ms, p99Ms, cpuNs }))
   }
-  return renderTable(rows, { gap: '   ' })
 }
 
-/** The yardstick's own medians, so that the ratios can be read as figures. */
-export function yardstickTable(
-  summaries: readonly Summary[], workloads: readonly Workload[], yardstick: string
-): string[] {
-  const rows = workloads.flatMap((workload) => {
-    const found = summaries.find(({ contender, workload: name }) =>
-      contender === yardstick && name === workload.name)
-    if (found === undefined) return []
-    const rate = workload.unit === 'bytes'
-      ? `${Math.round(found.rate / 1e6)} MB/s`
-      : `${Math.round(found.rate)} requests/s`
-    return [[workload.name, rate, found.p50Ms === undefined ? '' : `p50 ${found.p50Ms.toFixed(3)} ms`]]
-  })
-  return renderTable(rows, { align: ['left', 'right', 'right'], indent: '  ' })
-}
-
-function ratioText(ratio: number | undefined): string {
-  return ratio === undefined ? '-' : ratio.toFixed(2)
+/**
+ * Of `yardstick` and its variants, whose names begin with it, the one with the best median rate in
+ * `workload`. `yardstick` where none ran.
+ */
+export function bestVariant(samples: readonly Sample[], workload: string, yardstick: string): string {
+  const there = samples.filter((sample) => sample.workload === workload)
+  const names = [...new Set(there.map(({ contender }) => contender))]
+    .filter((name) => name === yardstick || name.startsWith(`${yardstick} `))
+  const rateOf = (name: string): number =>
+    median(there.filter(({ contender }) => contender === name).map(({ rate }) => rate))
+  return names.toSorted((a, b) => rateOf(b) - rateOf(a))[0] ?? yardstick
 }
 
 /**

@@ -14,6 +14,7 @@ import { setTimeout as after } from 'node:timers/promises'
 export type Place = 'contender' | 'others'
 
 const startTimeoutMs = 20_000
+const outputTimeoutMs = 60_000
 const stopTimeoutMs = 5000
 
 /** The path of a program, or undefined. */
@@ -81,11 +82,17 @@ export class Program {
     return line
   }
 
-  /** Everything on its standard output, when it has ended well. */
-  async output(): Promise<string> {
+  /** Everything on its standard output, when it has ended well. After `limitMs` it is killed, and has not. */
+  async output(limitMs = outputTimeoutMs): Promise<string> {
     let text = ''
+    let late = false
     this.child.stdout?.setEncoding('utf8').on('data', (piece: string) => { text += piece })
-    const [code] = await once(this.child, 'close') as [number | null]
+    const impatient = setTimeout(() => {
+      late = true
+      this.child.kill('SIGKILL')
+    }, limitMs)
+    const [code] = await once(this.child, 'close').finally(() => clearTimeout(impatient)) as [number | null]
+    if (late) throw this.failure(`was not done after ${limitMs / 1000} s: ${text.slice(-500)}`)
     if (code !== 0) throw this.failure(`ended with ${code ?? 'a signal'}: ${text.slice(-500)}`)
     return text
   }

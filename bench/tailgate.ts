@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as after } from 'node:timers/promises'
@@ -7,13 +7,19 @@ import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
 import { askStatus } from '../src/observe/admin-client.ts'
 import type { Contender, Running } from './contender.ts'
+import { logRoom, logsOnDisk } from './log-room.ts'
 import { freePorts, Program } from './program.ts'
 
-/** `plain`: no backup. The others replicate the input, and `epoch` holds output until the commit. */
-export type Mode = 'plain' | 'immediate' | 'epoch'
+/**
+ * `plain`: no backup. The others replicate the input, and with `epoch` and `epoch disk` output waits until
+ * the backup has it in memory, or on its disk.
+ */
+export type Mode = 'plain' | 'immediate' | 'epoch' | 'epoch disk'
 
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
 const linkTimeoutMs = 20_000
+/** The first host that the gateway's file names is the first primary. */
+const [primary, backup] = ['one', 'two']
 
 /** The gateway in one mode, compiled, with its agents in processes of their own. */
 export function tailgate(mode: Mode): Contender {
@@ -22,9 +28,25 @@ export function tailgate(mode: Mode): Contender {
     existsSync(fileURLToPath(new URL(`../dist/cli/verbs/${verb}.js`, import.meta.url))))
   return {
     name: `tailgate ${mode}`,
-    missing: built ? undefined : `dist has no ${verbs.join(' or ')} to run (npm run ready)`,
+    missing: built ? missingFor(mode) : `dist has no ${verbs.join(' or ')} to run (npm run ready)`,
     start: (services) => new Installation(mode, services).start()
   }
+}
+
+function missingFor(mode: Mode): string | undefined {
+  if (mode !== 'epoch disk' || logsOnDisk) return undefined
+  return 'the directory of temporary files is in memory; name one on a disk in TMPDIR'
+}
+
+/**
+ * The replicated guest's log. In memory, nothing may spill: it would be the disk that is measured. What is
+ * over `memory` all the same goes to disk, where {@link verifyPlace} finds it.
+ */
+function logOf(mode: Mode): { readonly durability: string, readonly log: Readonly<Record<string, string>> } {
+  const { memoryBytes, diskBytes } = logRoom
+  return mode === 'epoch disk'
+    ? { durability: 'disk', log: { total: `${diskBytes}B` } }
+    : { durability: 'memory', log: { memory: `${memoryBytes}B`, total: `${memoryBytes + diskBytes}B` } }
 }
 
 /** One gateway, and for a replicated guest two agents, in a directory that goes when they stop. */
@@ -41,14 +63,19 @@ class Installation {
   async start(): Promise<Running> {
     const directory = await mkdtemp(join(tmpdir(), 'tailgate-bench-'))
     const [metrics = 0, first = 0, second = 0, ...ports] = await freePorts(3 + this.#services.length)
-    const links = this.#mode === 'plain' ? [] : [{ name: 'one', port: first }, { name: 'two', port: second }]
+    const hosts = [{ name: primary, port: first }, { name: backup, port: second }]
+    const links = this.#mode === 'plain' ? [] : hosts
     try {
       for (const link of links) await this.#startAgent(directory, link)
       const gateway = await this.#startGateway(directory, metrics, links, ports)
       const before = links.length === 0 ? undefined : await replicating(directory)
       return {
         ports, pid: gateway.pid,
-        verify: async () => { if (before !== undefined) await verifyReplication(directory, before) },
+        verify: async () => {
+          if (before === undefined) return
+          await verifyReplication(directory, before)
+          await verifyPlace(join(directory, backup), this.#mode)
+        },
         stop: () => this.#stop(directory)
       }
     } catch (error) {
@@ -64,7 +91,7 @@ class Installation {
     const endpoints = this.#services.map((port) => `127.0.0.1:${port}`)
     await writeFile(file, stringify({
       name: link.name, link: `127.0.0.1:${link.port}`, data_dir: dataDir, gateways: ['gateway'],
-      peers: [link.name === 'one' ? 'two' : 'one'], log_level: 'warn',
+      peers: [link.name === primary ? backup : primary], log_level: 'warn',
       guests: [{ name: 'bench', engine: 'none', endpoints }]
     }))
     // The backup is another machine in earnest, so it does not share the gateway's processor.
@@ -81,10 +108,10 @@ class Installation {
     const file = join(directory, 'gateway.yaml')
     const services = ports.map((port, index) => ({
       name: `service${index}`, listen: `127.0.0.1:${port}`, to: `127.0.0.1:${this.#services[index]}`,
-      release: this.#mode === 'epoch' ? 'epoch' : 'immediate'
+      release: this.#mode.startsWith('epoch') ? 'epoch' : 'immediate'
     }))
     const hosts = links.map(({ name, port }) => ({ name, link: `127.0.0.1:${port}` }))
-    const replicated = hosts.length === 0 ? {} : { hosts, log: { total: '64GiB' } }
+    const replicated = hosts.length === 0 ? {} : { hosts, ...logOf(this.#mode) }
     await writeFile(file, stringify({
       name: 'gateway', state_dir: join(directory, 'state'), log_level: 'warn',
       metrics: `127.0.0.1:${metrics}`,
@@ -133,4 +160,15 @@ async function verifyReplication(directory: string, before: Replicated): Promise
   }
   if (now.committed > before.committed) return
   throw new Error(`nothing was committed since event ${before.committed}`)
+}
+
+/** The backup's log was where it was to be: in memory and nowhere else, or on disk. */
+async function verifyPlace(dataDir: string, mode: Mode): Promise<void> {
+  const files = await readdir(dataDir, { recursive: true })
+  if (mode === 'epoch disk') {
+    if (files.some((file) => file.includes('log-disk'))) return
+    throw new Error('there is no log on disk: figures would be those of memory')
+  }
+  if (!files.some((file) => file.endsWith('.spill'))) return
+  throw new Error('the log did not fit in memory: figures would be those of the disk')
 }
