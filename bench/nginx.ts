@@ -58,7 +58,8 @@ export function streamFile(
     `  server { listen 127.0.0.1:${port} backlog=4096; proxy_pass 127.0.0.1:${services[index]}; }`)
   return lines([
     ...load, ...oneWorker,
-    'stream {', '  proxy_connect_timeout 5s;', '  proxy_timeout 1h;', '  proxy_half_close on;', ...servers, '}'
+    'stream {', '  proxy_connect_timeout 5s;', '  proxy_timeout 1h;', '  proxy_half_close on;', ...servers,
+    '}'
   ])
 }
 

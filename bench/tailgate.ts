@@ -144,12 +144,18 @@ async function replicated(directory: string): Promise<Replicated | undefined> {
 /** Resolves when the log flows to the backup. */
 async function replicating(directory: string): Promise<Replicated> {
   const end = performance.now() + linkTimeoutMs
+  let trouble: unknown
   while (performance.now() < end) {
-    const now = await replicated(directory)
-    if (now !== undefined) return now
+    try {
+      const now = await replicated(directory)
+      if (now !== undefined) return now
+    } catch (error) {
+      // The gateway listens for clients a moment before it listens for this question.
+      trouble = error
+    }
     await after(50)
   }
-  throw new Error('the backup did not come within 20 s')
+  throw new Error('the backup did not come within 20 s', { cause: trouble })
 }
 
 /** What is measured must have been replicated: the same log still flows, and it flowed. */
