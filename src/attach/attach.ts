@@ -26,6 +26,11 @@ export interface Attach {
   ): Promise<AttachAnswer>
   /** Tells the owner of input that the guest has acknowledged; may be called with the same place again. */
   onFloor: ((connection: ConnectionId, floor: InputOffset) => void) | undefined
+  /**
+   * Tells the owner that the guest has taken the reset of a side, and all input given to it: the guest acts
+   * on that connection no more. A kind that never hears of it never calls.
+   */
+  onResetTaken: ((connection: ConnectionId) => void) | undefined
   /** Output up to here has been read by the gateway: the guest need not keep it. */
   acknowledge(connection: ConnectionId, received: OutputOffset): void
   /** Lets go of every connection silently and stops. */

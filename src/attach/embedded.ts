@@ -39,9 +39,12 @@ export function newIncarnation(): bigint {
 export class EmbeddedAttach implements Attach, SideOwner {
   readonly silentOnDeath = true
   onFloor: ((connection: ConnectionId, floor: InputOffset) => void) | undefined
+  onResetTaken: ((connection: ConnectionId) => void) | undefined
   #settings: EmbeddedAttachSettings
   #control: GuestControl
   #sides = new Map<number, EmbeddedSide>()
+  /** Connections whose reset the guest has not taken yet, with the place to which their input had come. */
+  #resetting = new Map<number, number>()
   #unacknowledged: EmbeddedSide[] = []
   #unacknowledgedBytes = 0
   #timer: NodeJS.Timeout | undefined
@@ -51,7 +54,10 @@ export class EmbeddedAttach implements Attach, SideOwner {
     this.#settings = settings
     this.#control = new GuestControl(settings, {
       place: (kind, connection, place) => this.#place(kind, connection, place),
-      renewed: () => { for (const side of [...this.#sides.values()]) side.guestReset() }
+      renewed: () => {
+        for (const side of [...this.#sides.values()]) side.guestReset()
+        for (const [connection, place] of [...this.#resetting]) this.#resetTaken(connection, place)
+      }
     })
   }
 
@@ -96,6 +102,7 @@ export class EmbeddedAttach implements Attach, SideOwner {
   }
 
   clientReset(side: EmbeddedSide): void {
+    this.#resetting.set(side.connection, side.input)
     this.#control.add(PlaceKind.clientReset, side.connection, side.input)
     this.#control.flush()
   }
@@ -124,12 +131,26 @@ export class EmbeddedAttach implements Attach, SideOwner {
   }
 
   #place(kind: PlaceKind, connection: number, place: number): void {
-    // Floors gather in the guest, so the last one of a connection may come after all else of it is over.
-    if (kind === PlaceKind.floor) this.onFloor?.(connectionId(connection), inputOffset(place))
-    const side = this.#sides.get(connection)
-    if (side === undefined) return
-    if (kind === PlaceKind.end) side.guestEnded(place)
-    else if (kind === PlaceKind.reset) side.guestReset()
+    switch (kind) {
+      // Floors gather in the guest, so the last one of a connection may come after all else of it is over.
+      case PlaceKind.floor: return this.onFloor?.(connectionId(connection), inputOffset(place))
+      case PlaceKind.clientReset: return this.#resetTaken(connection, place)
+      case PlaceKind.end: return this.#sides.get(connection)?.guestEnded(place)
+      case PlaceKind.reset:
+        this.#resetTaken(connection, this.#resetting.get(connection))
+        return this.#sides.get(connection)?.guestReset()
+      case PlaceKind.acknowledged: // It comes from nobody but a gateway.
+    }
+  }
+
+  /**
+   * The guest forgot the stream that was reset at this place, be it that it took the client's reset, or that
+   * it reset the stream itself.
+   */
+  #resetTaken(connection: number, place: number | undefined): void {
+    if (place === undefined || this.#resetting.get(connection) !== place) return
+    this.#resetting.delete(connection)
+    this.onResetTaken?.(connectionId(connection))
   }
 
   #acknowledge(side: EmbeddedSide, place: number): void {

@@ -25,11 +25,13 @@ const sweepAtLeast = 64
  *   ends or resets the connection, which looks like the guest's own doing: not silent on death.
  * - No floors come. That the kernel here has taken bytes, or sent them, does not mean that the guest's
  *   kernel has acknowledged them; only TCP_INFO (`bytes_acked`) tells, which Node does not offer. So
- *   input is kept until its connection has finished before a counted mark.
+ *   input is kept until its connection has finished before a counted mark. Nor does anybody tell that a
+ *   reset has arrived: the gateway takes it for that once a mark has counted since.
  */
 export class TcpAttach implements Attach {
   readonly silentOnDeath = false
   onFloor: ((connection: ConnectionId, floor: InputOffset) => void) | undefined
+  onResetTaken: ((connection: ConnectionId) => void) | undefined
   #settings: TcpAttachSettings
   #sides = new Set<SocketSide>()
   #sweepAt = sweepAtLeast

@@ -24,7 +24,7 @@ export const RecordKind = {
   read: 7,
   /** The guest ended its output. */
   guestEnd: 8,
-  /** The guest reset the connection. */
+  /** The guest reset the connection, or has taken the client's reset: it acts on no input of it any more. */
   guestReset: 9,
   /** Input which the guest had acknowledged. */
   floor: 10,

@@ -16,6 +16,8 @@ export interface GuestPathOptions {
   /** Where services are that the configuration itself names. */
   readonly fixedEndpoints: readonly (string | undefined)[]
   readonly floor: (connection: ConnectionId, floor: InputOffset) => void
+  /** The guest has taken the client's reset. */
+  readonly resetTaken: (connection: ConnectionId) => void
 }
 
 /** The gateway's way to the guest of the present generation. */
@@ -34,6 +36,7 @@ export class GuestPath {
     this.#endpoints = endpoints
     this.#attach = this.#options.newAttach()
     this.#attach.onFloor = this.#options.floor
+    this.#attach.onResetTaken = this.#options.resetTaken
   }
 
   open(

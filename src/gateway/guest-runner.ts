@@ -48,7 +48,8 @@ export class GuestRunner {
     this.#path = new GuestPath({
       newAttach: options.newAttach,
       fixedEndpoints: options.guest.services.map(({ to }) => to === undefined ? undefined : addressOf(to)),
-      floor: (connection, floor) => this.core.noteFloor(connection, floor)
+      floor: (connection, floor) => this.core.noteFloor(connection, floor),
+      resetTaken: connection => this.core.dataPath.floors.resetTaken(connection)
     })
     this.core = new GuestGateway(guestSettings(options.config, options.guest), this.#port(), monotonicNow())
   }

@@ -26,7 +26,8 @@ export function guestSettings(config: GatewayConfig, guest: GuestConfig): GuestS
     heldBytes: config.limits.heldBytes,
     connectionBytes: config.limits.clientBufferBytes,
     connections: config.limits.connections,
-    floorsFromBacklog: guest.attach === 'tcp'
+    floorsFromBacklog: guest.attach === 'tcp',
+    resetsTold: guest.attach === 'embedded'
   }
 }
 

@@ -67,6 +67,12 @@ export class ControlConnection {
     this.#writer.add(PlaceKind.reset, stream.connection, stream.output)
   }
 
+  /** The client's reset of a stream has been taken, whose input had come to `place`; told a little later. */
+  resetTaken(connection: number, place: number): void {
+    this.#writer.add(PlaceKind.clientReset, connection, place)
+    this.#timer ??= setTimeout(() => this.flush(), floorDelayMs)
+  }
+
   /** Sends everything gathered. */
   flush(): void {
     clearTimeout(this.#timer)

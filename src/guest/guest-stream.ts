@@ -76,6 +76,11 @@ export class GuestStream extends Peer {
     return this.#output.end
   }
 
+  /** Where the input had come to when the client reset the connection, if it did. */
+  get resetAt(): number | undefined {
+    return this.#resetAt
+  }
+
   get attached(): boolean {
     return this.socket !== undefined
   }

@@ -135,6 +135,8 @@ export class Guest implements StreamOwner {
 
   forget(stream: GuestStream): void {
     this.#streams.delete(stream)
+    const { resetAt, connection, incarnation } = stream
+    if (resetAt !== undefined) this.#controls.get(incarnation)?.resetTaken(connection, resetAt)
   }
 
   pathBroke(stream: GuestStream): void {
@@ -253,7 +255,9 @@ export class Guest implements StreamOwner {
   #place(incarnation: bigint, kind: PlaceKind, connection: number, place: number): void {
     const stream = this.#streams.get(incarnation, connection)
     if (kind === PlaceKind.acknowledged) stream?.acknowledge(place)
-    else if (kind === PlaceKind.clientReset) stream?.clientReset(place)
+    else if (kind !== PlaceKind.clientReset) return
+    else if (stream !== undefined) stream.clientReset(place)
+    else this.#controls.get(incarnation)?.resetTaken(connection, place)
   }
 
   /** What waited for the end of a turn goes on its way; who had stopped reading goes on so. */

@@ -125,13 +125,16 @@ export function takeAnswer(bytes: Buffer): Taken<Answer> | undefined {
   }
 }
 
-/** What a place on the control connection says. The first two go to the guest, the others come from it. */
+/** What a place on the control connection says. */
 export const PlaceKind = {
-  /** Output up to here has been read; the guest need not keep it. */
+  /** To the guest: output up to here has been read; the guest need not keep it. */
   acknowledged: 1,
-  /** The client reset the connection; this is where its input had come to. */
+  /**
+   * To the guest: the client reset the connection; this is where its input had come to. From the guest: it
+   * has taken that, and all input before it.
+   */
   clientReset: 2,
-  /** Input up to here is in the guest's memory. */
+  /** From the guest, as what follows: input up to here is in the guest's memory. */
   floor: 3,
   /** The guest ended its output, whose last byte lies before this place. */
   end: 4,

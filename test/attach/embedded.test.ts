@@ -37,9 +37,12 @@ class Scene {
   readonly engine: EmbeddedEngine
   readonly incarnation = newIncarnation()
   readonly floors = new Map<ConnectionId, number>()
+  /** Of these the guest has taken the client's reset. */
+  readonly resetsTaken: ConnectionId[] = []
   attach: EmbeddedAttach
   readonly #t: Test
   #onFloor: (() => void) | undefined
+  #onResetTaken: (() => void) | undefined
 
   private constructor(t: Test) {
     this.#t = t
@@ -80,6 +83,12 @@ class Scene {
     }
   }
 
+  async resetTaken(connection: ConnectionId): Promise<void> {
+    while (!this.resetsTaken.includes(connection)) {
+      await new Promise<void>((resolve) => { this.#onResetTaken = resolve })
+    }
+  }
+
   /** The host dies; the guest is restored from `image`. */
   async failover(image: Uint8Array): Promise<void> {
     const { pid } = this.engine
@@ -113,6 +122,10 @@ class Scene {
     attach.onFloor = (connection, floor) => {
       this.floors.set(connection, floor)
       this.#onFloor?.()
+    }
+    attach.onResetTaken = (connection) => {
+      this.resetsTaken.push(connection)
+      this.#onResetTaken?.()
     }
     return attach
   }
@@ -310,6 +323,52 @@ void t.test('a client\'s reset takes place after the input before it, however th
   }
   other.close()
 })
+
+/** A client waits for an element of `q`, with more input behind it than the guest reads, and resets. */
+async function resetWhileBlocked(scene: Scene): Promise<ConnectionId> {
+  const behind = `${'INCR n\r\n'.repeat(200_000)}INCR done\r\n`
+  const { connection, side } = await scene.open(`BLPOP q 0\r\n${behind}`)
+  await scene.floor(connection, 1)
+  side.reset()
+  return connection
+}
+
+void t.test('the guest tells that it has taken a reset when it has all input before it, and not earlier',
+  async (t) => {
+    const scene = await Scene.begin(t)
+    const other = await DirectClient.open(scene.endpoint)
+    const connection = await resetWhileBlocked(scene)
+    const quick = await scene.open('PING\r\n')
+    quick.side.reset()
+    await scene.resetTaken(quick.connection)
+    t.same(scene.resetsTaken, [quick.connection], 'the other has input on its way for as long as it waits')
+    t.equal(await other.ask('GET n'), null)
+    await other.ask('RPUSH q x')
+    await scene.resetTaken(connection)
+    t.same(scene.resetsTaken, [quick.connection, connection])
+    t.same([await other.ask('GET n'), await other.ask('GET done')], ['200000', '1'])
+    other.close()
+  })
+
+void t.test('a reset is taken at once by a guest that has forgotten the stream', async (t) => {
+  const scene = await Scene.begin(t)
+  const { connection, side, events } = await scene.open('QUIT\r\n')
+  await events.untilTold('end')
+  side.reset()
+  await scene.resetTaken(connection)
+  t.same(scene.resetsTaken, [connection])
+})
+
+void t.test('a guest that has reset all streams of a broken control connection has taken every reset',
+  async (t) => {
+    const scene = await Scene.begin(t)
+    const connection = await resetWhileBlocked(scene)
+    const usurper = new EmbeddedAttach({ sockets, incarnation: scene.incarnation, connectMs })
+    t.teardown(() => usurper.close())
+    await usurper.open(scene.endpoint, nextConnection(), new Recorder())
+    await scene.resetTaken(connection)
+    t.same(scene.resetsTaken, [connection])
+  })
 
 void t.test('a stream that nobody acknowledges stops being executed, and goes on', async (t) => {
   const scene = await Scene.begin(t)

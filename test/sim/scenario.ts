@@ -80,7 +80,8 @@ function settingsOf(random: Random, services: readonly ServiceSettings[],
     epochBytes: tight ? random.range(1, 400) : 1 << 16,
     inFlightBytes: tight ? random.range(1, 800) : 1 << 20,
     heldBytes: tight ? random.range(1, 800) : 1 << 20,
-    connectionBytes, connections: tight ? random.range(2, 6) : 100, floorsFromBacklog: false
+    connectionBytes, connections: tight ? random.range(2, 6) : 100, floorsFromBacklog: false,
+    resetsTold: false
   }
 }
 

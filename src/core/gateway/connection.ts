@@ -63,6 +63,8 @@ export class Connection implements ReadNote {
   floor: InputOffset = inputOffset(0)
   /** True while a FLOOR record is due. */
   floorNoted = false
+  /** The lsn of its RESET record; 0 while there is none. */
+  resetLsn: Lsn = noLsn
   /** How many marks were refused because the guest had not acknowledged its input. */
   marksRefused = 0
   /** Input logged before the present history began: a checkpoint counts only when the guest had all of it. */
@@ -98,9 +100,12 @@ export class Connection implements ReadNote {
     return this.client === undefined || (this.inputEnded && this.endReleased)
   }
 
-  /** The guest has acknowledged all input, or has reset the connection and will read none of it. */
+  /**
+   * The guest has acknowledged all input, or will read none of it: it has reset the connection, or has taken
+   * the client's reset. Of a connection that the client has reset only the latter will do.
+   */
   get settled(): boolean {
-    return this.outputEnd === 'reset' || this.floor >= this.inputLogged
+    return this.outputEnd === 'reset' || (this.resetLsn === noLsn && this.floor >= this.inputLogged)
   }
 
   get clientPaused(): boolean { return this.#clientPause !== 0 }

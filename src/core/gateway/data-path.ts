@@ -1,5 +1,5 @@
 import { invariant } from '../../base/invariant.ts'
-import { connectionId, inputOffset, outputOffset, type ConnectionId, type Lsn } from '../ids.ts'
+import { connectionId, inputOffset, noLsn, outputOffset, type ConnectionId, type Lsn } from '../ids.ts'
 import { recordDataBytesMax } from '../record-codec.ts'
 import { RecordKind } from '../record.ts'
 import type { StreamEvents, StreamSide } from '../stream.ts'
@@ -42,7 +42,7 @@ export class DataPath {
     this.#port = port
     this.#writer = writer
     this.#compared = settings.hosts.length > 1
-    this.floors = new Floors(this.connections, writer)
+    this.floors = new Floors(this.connections, writer, settings.resetsTold)
     this.gate = new ReleaseGate(writer, {
       release: held => this.#release(held),
       freed: connection => this.#outputDrained(connection),
@@ -194,9 +194,13 @@ export class DataPath {
   /** Tells log and guest that the client will neither send nor take any more. */
   #dropInput(connection: Connection): void {
     if (connection.outputEnd === 'reset' || !this.#isLogged(connection)) return
-    this.#writer.append({ kind: RecordKind.reset, connection: connection.id })
+    this.#logReset(connection)
     connection.guest?.reset()
     connection.guest = undefined
+  }
+
+  #logReset(connection: Connection): void {
+    connection.resetLsn = this.#writer.append({ kind: RecordKind.reset, connection: connection.id })
   }
 
   #isLogged(connection: Connection): boolean {
@@ -327,10 +331,12 @@ export class DataPath {
   /** A history begins: the log's first records say where every connection stands. */
   adoptAll(): void {
     const waiting = new Set(this.#waiting)
+    this.floors.historyBegins()
     for (const connection of [...this.connections.values(), ...this.floors.lingering]) {
       if (waiting.has(connection) || connection.outputEnd === 'reset') continue
       connection.historyInput = connection.inputLogged
       this.#adopt(connection)
+      if (connection.resetLsn !== noLsn) this.#logReset(connection)
     }
   }
 
@@ -455,8 +461,8 @@ export class DataPath {
     if (!this.connections.delete(connection.id)) return
     this.#full.delete(connection)
     this.#waiting = this.#waiting.filter(other => other !== connection)
-    if (ending !== 'finished') this.floors.cutOff(connection)
-    else if (connection.guest !== undefined) this.floors.linger(connection)
+    if (connection.resetLsn !== noLsn) this.floors.reset(connection)
+    else if (ending === 'finished' && connection.guest !== undefined) this.floors.linger(connection)
     this.#port.report({ type: 'connection-end', connection, ending })
     // The guest may still have something to say, which is nobody's any more.
     connection.client = undefined

@@ -1,4 +1,4 @@
-import { inputOffset, type ConnectionId, type InputOffset } from '../ids.ts'
+import { inputOffset, noLsn, type ConnectionId, type InputOffset, type Lsn } from '../ids.ts'
 import { RecordKind } from '../record.ts'
 import type { Connection } from './connection.ts'
 import type { LogWriter } from './log-writer.ts'
@@ -16,17 +16,37 @@ const marksRefusedMax = 20
 export class Floors {
   readonly #connections: ReadonlyMap<ConnectionId, Connection>
   readonly #writer: LogWriter
-  /** Finished for the client, but the guest has not acknowledged all of its input. */
+  readonly #resetsTold: boolean
+  /**
+   * Over for the client, but the guest has not acknowledged all of its input, or has not told that it has
+   * taken the reset.
+   */
   readonly #lingering = new Map<ConnectionId, Connection>()
   /** Those whose floor has moved since it was last logged. */
   #moved: Connection[] = []
-  /** Was reset since the last mark was asked for, with input on its way that the log does not hold. */
+  /** Reset by their clients in this history, in the order of their RESETs, where the guest tells nothing. */
+  #resets: Connection[] = []
+  /**
+   * Was reset since the last mark was asked for, where the guest tells nothing, with input from before this
+   * history on its way. Nothing is sent again, but what is on its way may arrive after the next mark, and is
+   * in no log. So that mark is refused: the guest runs on, and when the next one is asked for it has taken
+   * what arrived.
+   *
+   *     history begins   client resets      mark refused      mark
+   *   ──── input ──┤········· on its way ·······► guest ────────┤
+   */
   #cutOff: Connection | undefined
 
-  /** `connections` are the live ones, which the data path adds and removes. */
-  constructor(connections: ReadonlyMap<ConnectionId, Connection>, writer: LogWriter) {
+  /**
+   * `connections` are the live ones, which the data path adds and removes. `resetsTold`: see
+   * {@link resetTaken}.
+   */
+  constructor(
+    connections: ReadonlyMap<ConnectionId, Connection>, writer: LogWriter, resetsTold: boolean
+  ) {
     this.#connections = connections
     this.#writer = writer
+    this.#resetsTold = resetsTold
   }
 
   get lingering(): Iterable<Connection> { return this.#lingering.values() }
@@ -91,7 +111,7 @@ export class Floors {
     for (const connection of this.#lingering.values()) {
       if (connection.floor >= connection.historyInput) continue
       if (++connection.marksRefused <= marksRefusedMax) return connection
-      this.#lingering.delete(connection.id)
+      if (connection.resetLsn === noLsn) this.#lingering.delete(connection.id)
     }
     return undefined
   }
@@ -102,16 +122,59 @@ export class Floors {
   }
 
   /**
-   * Its guest-facing side was reset: no acknowledgement comes any more, and nothing is sent again. But input
-   * that is on its way may arrive after the next mark, and is in no log. So that mark is refused: the guest
-   * runs on, and when the next one is asked for it has taken what arrived.
-   *
-   *     history begins   client resets      mark refused      mark
-   *   ──── input ──┤········· on its way ·······► guest ────────┤
+   * The client has reset it, and RESET is logged. The log must keep its input and RESET for every checkpoint
+   * whose guest has not taken both: that guest acts on them once it has run on, and so must a restored one.
+   * GUEST_RESET tells the log that the guest has: it is logged when the guest says so ({@link resetTaken}),
+   * and else when two marks prove it ({@link counted}). Before CONNECTED no input was sent, so the log needs
+   * neither.
    */
-  cutOff(connection: Connection): void {
-    const { outputEnd, floor, historyInput } = connection
-    if (this.#writer.running && outputEnd !== 'reset' && floor < historyInput) this.#cutOff = connection
+  reset(connection: Connection): void {
+    if (!connection.connected || connection.outputEnd === 'reset') return
+    if (this.#resetsTold) this.#lingering.set(connection.id, connection)
+    else if (this.#writer.running) {
+      this.#resets.push(connection)
+      if (connection.floor < connection.historyInput) this.#cutOff = connection
+    }
+  }
+
+  /**
+   * The guest said that it has taken the client's reset, and all input before it. It says so from the state
+   * that follows, so an image made at any mark logged from now on has taken them too.
+   */
+  resetTaken(id: ConnectionId): void {
+    const connection = this.#lingering.get(id)
+    if (connection === undefined || connection.resetLsn === noLsn) return
+    this.#lingering.delete(id)
+    this.#logTaken(connection)
+  }
+
+  /**
+   * A checkpoint counts: the guest stood still for its mark, and has run on since. A guest-facing side that
+   * was reset before that mark sends nothing again, and what it had sent was on its way before the answer to
+   * the mark was: it was there, or lost, when the guest had run on, and is so at every mark from now on.
+   *
+   *      RESET       mark, counts     GUEST_RESET         mark
+   *   ─────┼───────────────┼───────────────┼───────────────┼────
+   *        ·· on its way ··│··► guest runs, and takes it    finished
+   *
+   * The first mark alone proves nothing: what was on its way then is acted on after it. Nor does one whose
+   * checkpoint does not count, which may have been asked for by a guest that has long run on.
+   */
+  counted(mark: Lsn): void {
+    const kept = this.#resets.findIndex(connection => connection.resetLsn > mark)
+    const taken = this.#resets.splice(0, kept < 0 ? this.#resets.length : kept)
+    for (const connection of taken) this.#logTaken(connection)
+  }
+
+  #logTaken(connection: Connection): void {
+    const { id, outputReceived: output } = connection
+    connection.outputEnd = 'reset'
+    this.#writer.append({ kind: RecordKind.guestReset, connection: id, output })
+  }
+
+  /** What was reset before has no place in the history's log. */
+  historyBegins(): void {
+    this.#resets = []
   }
 
   /** The guest reset the connection: of it no acknowledgement comes any more. */
@@ -126,6 +189,7 @@ export class Floors {
       connection.floorNoted = false
     }
     this.#lingering.clear()
+    this.#resets = []
     this.#cutOff = undefined
     for (const connection of this.#moved) connection.floorNoted = false
     this.#moved = []

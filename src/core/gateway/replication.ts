@@ -262,6 +262,7 @@ export class Replication {
     for (const [other, lsn] of this.#marks) if (lsn <= mark) this.#marks.delete(other)
     port.report({ type: 'checkpoint-counted', checkpoint, mark, bytes })
     this.tell()
+    dataPath.floors.counted(mark)
     dataPath.gate.checkpointCounted(mark)
   }
 

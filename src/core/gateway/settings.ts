@@ -63,4 +63,9 @@ export interface GuestSettings {
    * (engines `blackhole` and `none`): a real floor needs the guest's own acknowledgements.
    */
   readonly floorsFromBacklog: boolean
+  /**
+   * The guest tells when it has taken a client's reset, and its guest-facing sides deliver all input before
+   * it. Without this a reset side sends nothing more, and a mark that counts after the reset must do.
+   */
+  readonly resetsTold: boolean
 }

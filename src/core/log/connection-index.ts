@@ -83,12 +83,18 @@ export interface MarkView {
 
 /**
  * Whether nothing of a connection needs replaying after a checkpoint at which it stood like this (design,
- * "Marks" and rule 6): the guest reset it, or both sides are through with it and the guest has all of its
- * input.
+ * "Marks" and rule 6): the guest reset it or has taken the client's reset, or both sides have ended it and
+ * the guest has all of its input.
+ *
+ * The client's reset alone does not finish it, not even when the guest has all of its input. A reset that was
+ * still on its way at the mark is acted on after it, so a restored guest must be told of it again: one that
+ * is not may give what another client sends to somebody who is gone. Only of a connection that the guest had
+ * not taken there is nothing to be told, since no input of it was ever sent.
  */
 export function isFinished(state: ConnectionState): boolean {
   if (state.guestReset) return true
-  return (state.reset || (state.ended && state.guestEnded)) && state.floor >= state.input
+  const neverTaken = state.reset && !state.connected
+  return (neverTaken || (state.ended && state.guestEnded)) && state.floor >= state.input
 }
 
 /**

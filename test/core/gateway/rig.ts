@@ -28,7 +28,7 @@ const defaults: GuestSettings = {
   onLinkLoss: 'continue', onDivergence: 'reset', replayOrder: 'output', replayTimeoutMs: 1000,
   stepTimeoutMs: 2000, logMemoryBytes: 1 << 20, logBytes: 1 << 22, epochBytes: 1 << 16,
   inFlightBytes: 1 << 20, heldBytes: 1 << 20, connectionBytes: 1 << 18, connections: 100,
-  floorsFromBacklog: false
+  floorsFromBacklog: false, resetsTold: false
 }
 
 type Sent<T extends GatewayMessage['type']> =

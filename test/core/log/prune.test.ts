@@ -32,12 +32,16 @@ interface Peer {
   ended: boolean
   floor: number
   output: number
+  taken: boolean
   closed: boolean
   guestClosed: boolean
+  guestReset: boolean
 }
 
-const newPeer = (id: number, input: number, output: number): Peer =>
-  ({ id, bytes: input, ended: false, floor: input, output, closed: false, guestClosed: false })
+const newPeer = (id: number, input: number, output: number, taken: boolean): Peer => ({
+  id, bytes: input, ended: false, floor: input, output, taken, closed: false, guestClosed: false,
+  guestReset: false
+})
 
 /** Turns moves into a history that a gateway could write, some connections adopted at its beginning. */
 function historyOf(list: readonly Move[], adopted: number): LogRecord[] {
@@ -45,7 +49,7 @@ function historyOf(list: readonly Move[], adopted: number): LogRecord[] {
   const peers: Peer[] = []
   let checkpoint = 0
   for (let n = 0; n < adopted; n++) {
-    const peer = newPeer(n + 1, n * 10, n)
+    const peer = newPeer(n + 1, n * 10, n, n % 2 === 0)
     peers.push(peer)
     records.push({
       kind: RecordKind.adopt, connection: connectionId(peer.id), service: n, connected: n % 2 === 0,
@@ -58,7 +62,7 @@ function historyOf(list: readonly Move[], adopted: number): LogRecord[] {
     if (what >= 92) records.push({ kind: RecordKind.mark, checkpoint: checkpointId(++checkpoint) })
     else if (what >= 80 || !peer) {
       const id = peers.length + 1
-      peers.push(newPeer(id, 0, 0))
+      peers.push(newPeer(id, 0, 0, false))
       records.push({ kind: RecordKind.open, connection: connectionId(id), service: size, client: `c:${id}` })
     } else records.push(...move(peer, what, size))
   }
@@ -69,6 +73,10 @@ function historyOf(list: readonly Move[], adopted: number): LogRecord[] {
 function move(peer: Peer, what: number, size: number): LogRecord[] {
   const connection = connectionId(peer.id)
   const inputEnd = peer.bytes + (peer.ended ? 1 : 0)
+  if (!peer.taken && !peer.closed && what < 30) {
+    peer.taken = true
+    return [{ kind: RecordKind.connected, connection, path: new Uint8Array(size) }]
+  }
   if (what < 35 && !peer.ended && !peer.closed) {
     const bytes = Uint8Array.from({ length: size }, (_, n) => (peer.bytes + n) * 7 + peer.id & 0xff)
     peer.bytes += size
@@ -96,7 +104,8 @@ function move(peer: Peer, what: number, size: number): LogRecord[] {
     peer.guestClosed = true
     return [{ kind: RecordKind.guestEnd, connection, output: outputOffset(peer.output) }]
   }
-  if (what < 78 && !peer.guestClosed) {
+  if (what < 80 && !peer.guestReset) {
+    peer.guestReset = true
     peer.guestClosed = true
     peer.closed = true
     return [{ kind: RecordKind.guestReset, connection, output: outputOffset(peer.output) }]
@@ -124,19 +133,21 @@ function survivorsOf(
     const logged = start + bytes + (has(RecordKind.end) ? 1 : 0)
     const floor = own.reduce((last: number, one) => one.kind === RecordKind.floor ? one.input : last, start)
     const bothEnded = has(RecordKind.end) && has(RecordKind.guestEnd)
-    const done = (has(RecordKind.reset) || bothEnded) && floor >= logged
-    if (has(RecordKind.guestReset) || done) continue
+    const connected = has(RecordKind.connected) || (first.kind === RecordKind.adopt && first.connected)
+    const neverTaken = has(RecordKind.reset) && !connected
+    if (has(RecordKind.guestReset) || (neverTaken || bothEnded) && floor >= logged) continue
     const read = own.findLast(one => one.kind === RecordKind.read || one.kind === RecordKind.adopt)
-    const taken = own.find(one => one.kind === RecordKind.connected)
+    const named = own.findLast(one => one.kind === RecordKind.connected || one.kind === RecordKind.adopt)
     const input = Math.min(floor, start + bytes)
     from.set(first.connection, input)
     floors.set(first.connection, floor)
     const known = read?.kind === RecordKind.read || read?.kind === RecordKind.adopt ? read : undefined
     adopts.push({
       kind: RecordKind.adopt, connection: first.connection, service: first.service, client: first.client,
-      connected: taken !== undefined || (first.kind === RecordKind.adopt && first.connected),
+      connected,
       input: inputOffset(input), output: known?.output ?? outputOffset(0), hash: known?.hash ?? outputHash(0),
-      path: first.kind === RecordKind.adopt ? first.path : new Uint8Array(0)
+      path: named?.kind === RecordKind.connected || named?.kind === RecordKind.adopt
+        ? named.path : new Uint8Array(0)
     })
   }
   return { adopts, rest: needed(before, from, floors) }
