@@ -4,7 +4,7 @@ export const usage = `usage: npm run bench -- [OPTIONS]
   --quick      three short rounds with a few contenders, under three minutes
   --json       one line of JSON instead of tables
   --rounds N   rounds (5; quick: 3), each with every contender in every workload, in shuffled order
-  --seconds S  about how long one run takes (1.5; quick: 0.4)
+  --seconds S  about how long one run takes (1.2; quick: 0.4)
   --only TEXT  only contenders whose name holds TEXT, beside direct and haproxy; may be repeated
   --load TEXT  only workloads whose name holds TEXT; may be repeated`
 
@@ -40,7 +40,7 @@ function parsed(args: readonly string[]): Options {
   })
   const { quick, json, only, load } = values
   const rounds = Number(values.rounds ?? (quick ? 3 : 5))
-  const seconds = Number(values.seconds ?? (quick ? 0.4 : 1.5))
+  const seconds = Number(values.seconds ?? (quick ? 0.4 : 1.2))
   if (!(Number.isInteger(rounds) && rounds > 0 && seconds > 0 && seconds < Infinity)) {
     throw new TypeError('rounds or seconds')
   }

@@ -9,7 +9,7 @@ const gibibyte = 2 ** 30
 
 void t.test('options', (t) => {
   const nothing = { only: [], load: [], json: false }
-  t.same(parseOptions([]), { ...nothing, quick: false, rounds: 5, seconds: 1.5 })
+  t.same(parseOptions([]), { ...nothing, quick: false, rounds: 5, seconds: 1.2 })
   t.same(parseOptions(['--quick']), { ...nothing, quick: true, rounds: 3, seconds: 0.4 })
   const all = ['--quick', '--rounds', '9', '--seconds', '0.1', '--json', '--only', 'a', '--only', 'b']
   t.same(parseOptions(all),
