@@ -15,6 +15,8 @@ import type { LogLine } from './log-lines.ts'
 import { Process } from './process.ts'
 
 export type Letter = 'a' | 'b'
+/** The gateway that a lab is about, and one that was given the same guest by mistake, or too early. */
+export type GatewayName = 'gateway' | 'second'
 
 export interface LabOptions {
   /** Lines of the guest's part of the gateway's configuration, in the place of the defaults. */
@@ -27,6 +29,13 @@ export interface LabOptions {
 }
 
 type Links = Readonly<Record<Letter, Forwarder>>
+
+/** Where a gateway listens, and by which ways it reaches the agents. */
+interface Place {
+  readonly service: number
+  readonly metrics: number
+  readonly links: Links
+}
 
 const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const faultyAgent = fileURLToPath(new URL('faulty-agent.ts', import.meta.url))
@@ -45,22 +54,17 @@ const guestDefaults = {
  */
 export class Lab {
   readonly directory: string
-  readonly links: Links
-  readonly #service: number
-  readonly #metrics: number
+  readonly #places: Readonly<Record<GatewayName, Place>>
   readonly #faulty: LabOptions['faulty']
   readonly #processes = new Map<string, Process>()
   readonly #all: Process[] = []
   readonly #clients: Client[] = []
 
   private constructor(
-    directory: string, links: Links, ports: readonly number[], options: LabOptions
+    directory: string, places: Readonly<Record<GatewayName, Place>>, options: LabOptions
   ) {
     this.directory = directory
-    this.links = links
-    const [service = 0, metrics = 0] = ports
-    this.#service = service
-    this.#metrics = metrics
+    this.#places = places
     this.#faulty = options.faulty
   }
 
@@ -68,11 +72,16 @@ export class Lab {
   static async create(t: Test, options: LabOptions = {}): Promise<Lab> {
     if (!existsSync(cli)) throw new Error('dist/ is not there: run npx tsc -p tsconfig.json')
     const directory = await mkdtemp(join(tmpdir(), 'tg-lab-'))
-    const [a = 0, b = 0, ...ports] = await freePorts(4)
-    const links = { a: await Forwarder.open(a), b: await Forwarder.open(b) }
-    const lab = new Lab(directory, links, ports, options)
+    const [a = 0, b = 0, ...ports] = await freePorts(6)
+    const place = async (service = 0, metrics = 0): Promise<Place> => {
+      return { service, metrics, links: { a: await Forwarder.open(a), b: await Forwarder.open(b) } }
+    }
+    const places = { gateway: await place(...ports.slice(0, 2)), second: await place(...ports.slice(2)) }
+    const lab = new Lab(directory, places, options)
     t.teardown(() => lab.#end())
-    await writeFile(lab.#config('gateway'), gatewayFile(ports, links, options))
+    for (const name of ['gateway', 'second'] as const) {
+      await writeFile(lab.#config(name), gatewayFile(name, places[name], options))
+    }
     await writeFile(lab.#config('a'), agentFile('a', a))
     await writeFile(lab.#config('b'), agentFile('b', b))
     return lab
@@ -103,9 +112,10 @@ export class Lab {
     await this.log.until('guest.protected')
   }
 
-  start(name: Letter | 'gateway'): Process {
-    const faults = name === 'gateway' ? undefined : this.#faulty?.[name]
-    const verb = name === 'gateway' ? 'gateway' : 'agent'
+  start(name: Letter | GatewayName): Process {
+    const isAgent = name === 'a' || name === 'b'
+    const faults = isAgent ? this.#faulty?.[name] : undefined
+    const verb = isAgent ? 'agent' : 'gateway'
     const args = faults === undefined
       ? [cli, verb, '-c', this.#config(name)]
       : [`--import=${import.meta.resolve('tsx')}`, faultyAgent, this.#config(name), JSON.stringify(faults)]
@@ -115,10 +125,19 @@ export class Lab {
     return child
   }
 
-  process(name: Letter | 'gateway'): Process {
+  process(name: Letter | GatewayName): Process {
     const found = this.#processes.get(name)
     if (found === undefined) throw new Error(`${name} was not started`)
     return found
+  }
+
+  get links(): Links {
+    return this.#places.gateway.links
+  }
+
+  /** The ways of the second gateway. */
+  get secondLinks(): Links {
+    return this.#places.second.links
   }
 
   /** What the gateway logs. */
@@ -152,8 +171,8 @@ export class Lab {
 
   // ---- clients and operators
 
-  async client(): Promise<Client> {
-    const client = await Client.open(this.#service)
+  async client(gateway: GatewayName = 'gateway'): Promise<Client> {
+    const client = await Client.open(this.#places[gateway].service)
     this.#clients.push(client)
     return client
   }
@@ -169,7 +188,7 @@ export class Lab {
   }
 
   get admin(): string {
-    return join(this.directory, 'gateway', 'admin.sock')
+    return this.#adminOf('gateway')
   }
 
   /** Where the gateway keeps the guest's generation. */
@@ -177,21 +196,23 @@ export class Lab {
     return join(this.directory, 'gateway', 'guest.json')
   }
 
-  async status(): Promise<GuestStatus> {
-    const [guest] = (await askStatus(this.admin)).guests
+  async status(gateway: GatewayName = 'gateway'): Promise<GuestStatus> {
+    const [guest] = (await askStatus(this.#adminOf(gateway))).guests
     if (guest === undefined) throw new Error('the gateway knows no guest')
     return guest
   }
 
   /** The first status for which `met` is true. */
-  untilStatus(what: string, met: (status: GuestStatus) => boolean): Promise<GuestStatus> {
+  untilStatus(
+    what: string, met: (status: GuestStatus) => boolean, gateway: GatewayName = 'gateway'
+  ): Promise<GuestStatus> {
     return new Promise((resolve, reject) => {
       let last: GuestStatus | undefined
       let asking = false
       const began = performance.now()
       const stop = (): void => { clearInterval(timer) }
       const look = async (): Promise<void> => {
-        last = await this.status()
+        last = await this.status(gateway)
         if (met(last)) {
           stop()
           resolve(last)
@@ -230,15 +251,19 @@ export class Lab {
     return askPlan(this.admin, 'guest')
   }
 
-  failover(acceptLoss = false): Promise<FailoverResult> {
-    return askFailover(this.admin, { guest: 'guest', acceptLoss }, failoverMs)
+  failover(acceptLoss = false, gateway: GatewayName = 'gateway'): Promise<FailoverResult> {
+    return askFailover(this.#adminOf(gateway), { guest: 'guest', acceptLoss }, failoverMs)
   }
 
   /** The value of one line of the gateway's metrics, whose name and labels begin with `prefix`. */
   async metric(prefix: string): Promise<number> {
-    const text = await (await fetch(`http://127.0.0.1:${this.#metrics}/metrics`)).text()
+    const text = await (await fetch(`http://127.0.0.1:${this.#places.gateway.metrics}/metrics`)).text()
     const line = text.split('\n').find((one) => one.startsWith(prefix))
     return Number(line?.split(' ').at(-1))
+  }
+
+  #adminOf(gateway: GatewayName): string {
+    return join(this.directory, gateway, 'admin.sock')
   }
 
   #config(name: string): string {
@@ -248,21 +273,21 @@ export class Lab {
   async #end(): Promise<void> {
     for (const client of this.#clients) client.destroy()
     await Promise.all(this.#all.map((child) => child.kill()))
-    await Promise.all([this.links.a.close(), this.links.b.close()])
+    const forwarders = Object.values(this.#places).flatMap(({ links }) => [links.a, links.b])
+    await Promise.all(forwarders.map((forwarder) => forwarder.close()))
     await rm(this.directory, { recursive: true, force: true })
   }
 }
 
-function gatewayFile(ports: readonly number[], links: Links, options: LabOptions): string {
-  const [service = 0, metrics = 0] = ports
+function gatewayFile(name: GatewayName, { service, metrics, links }: Place, options: LabOptions): string {
   const guest = Object.entries({ ...guestDefaults, ...options.guest })
   const host = (letter: Letter): string => {
     const fence = options.fence?.[letter]
     const rest = fence === undefined ? '' : `, fence: ${fence}`
     return `      - { name: host-${letter}, link: 127.0.0.1:${links[letter].port}${rest} }`
   }
-  return `name: gateway
-state_dir: gateway
+  return `name: ${name}
+state_dir: ${name}
 metrics: 127.0.0.1:${metrics}
 guests:
   - name: guest
@@ -280,7 +305,7 @@ function agentFile(letter: Letter, port: number): string {
   return `name: host-${letter}
 link: 127.0.0.1:${port}
 data_dir: host-${letter}
-gateways: [gateway]
+gateways: [gateway, second]
 peers: [host-${letter === 'a' ? 'b' : 'a'}]
 guests:
   - { name: guest, engine: embedded, listen: ['127.0.0.1:0'] }

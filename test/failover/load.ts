@@ -1,5 +1,5 @@
 import type { Client } from './client.ts'
-import type { Lab } from './lab.ts'
+import type { GatewayName, Lab } from './lab.ts'
 
 type Kind = 'long' | 'pipelined' | 'short' | 'half-closing'
 
@@ -12,18 +12,20 @@ const depth = 8
  */
 export class Load {
   readonly #lab: Lab
+  readonly #gateway: GatewayName
   readonly #running: Promise<void>[] = []
   #stopping = false
   answered = 0
   readonly wrong: string[] = []
 
-  constructor(lab: Lab) {
+  constructor(lab: Lab, gateway: GatewayName = 'gateway') {
     this.#lab = lab
+    this.#gateway = gateway
   }
 
   start(kind: Kind, count: number): void {
     for (let n = 0; n < count; n++) {
-      this.#running.push(this.#work(kind, `${kind}-${n}`).catch((error: unknown) => {
+      this.#running.push(this.#work(kind, `${this.#gateway}-${kind}-${n}`).catch((error: unknown) => {
         this.wrong.push(`${kind}-${n}: ${String(error)}`)
       }))
     }
@@ -50,9 +52,9 @@ export class Load {
   async #work(kind: Kind, key: string): Promise<void> {
     const lasting = kind === 'long' || kind === 'pipelined'
     const each = kind === 'pipelined' ? depth : 1
-    let client = lasting ? await this.#lab.client() : undefined
+    let client = lasting ? await this.#lab.client(this.#gateway) : undefined
     for (let count = 0; !this.#stopping; count += each) {
-      if (!lasting) client = await this.#lab.client()
+      if (!lasting) client = await this.#lab.client(this.#gateway)
       if (client === undefined) return
       await this.#round(client, kind, key, { count, each })
       if (lasting) continue
