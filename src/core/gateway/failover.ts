@@ -155,9 +155,12 @@ export class Failover {
     this.committed()
   }
 
-  /** The backup acknowledged something. */
+  /**
+   * The backup acknowledged something, or its link has come back. Without a link nobody would hear the order
+   * to promote, so it is waited for here, where nothing has been decided yet.
+   */
   committed(): void {
-    if (this.#phase !== 'commit' || this.#ended) return
+    if (this.#phase !== 'commit' || this.#ended || !this.#start.to.linked) return
     const { writer, dataPath } = this.#context
     if (!this.#start.acceptLoss && writer.committed < writer.lastLsn) return
     if (!this.#start.acceptLoss) dataPath.committed(writer.committed)

@@ -146,7 +146,10 @@ export class GuestGateway {
     else if (host === this.active) this.#assignPrimary()
     else if (this.#failover === undefined) {
       if (!this.#lostForGood) this.replication.linkUp(host, now)
-    } else if (host === this.#failover.to) this.replication.assignBackup(host)
+    } else if (host === this.#failover.to) {
+      this.replication.assignBackup(host)
+      this.#failover.committed()
+    }
   }
 
   linkDown(name: HostName, now: Millis): void {
@@ -319,11 +322,7 @@ export class GuestGateway {
       : all.find(other => other.generation === highest && other.condition === 'running')
     if (active === undefined) return
     this.#state = { generation: generation(Math.max(1, highest)), active: active.name, started: highest > 0 }
-    this.#port.persist(this.#state, () => this.#assignAll())
-  }
-
-  #assignAll(): void {
-    for (const host of this.hosts.all()) if (host === this.active && host.linked) this.#assignPrimary()
+    this.#port.persist(this.#state, () => this.#assignPrimary())
   }
 
   // ---- failover

@@ -286,6 +286,18 @@ void t.test('a backup that already has everything says so when its link is back'
   t.end()
 })
 
+void t.test('nobody is ordered to promote over a link that is not there', t => {
+  const { rig } = withClient()
+  rig.linkDown('b')
+  failOver(rig, 'commit')
+  t.notOk(rig.gateway.writer.lastLsn > rig.gateway.writer.committed, 'though everything is committed')
+  rig.linkUp('b')
+  t.equal(phase(rig), 'persist')
+  rig.answer('persist')
+  t.match(rig.messages('promote'), [{ to: 'b' }])
+  t.end()
+})
+
 void t.test('a checkpoint that counts or stands still during a failover changes nothing', t => {
   const rig = guarded()
   const at = mark(rig, 8)
