@@ -14,7 +14,8 @@ import type { Logged } from './history.ts'
  * dials that were given up, and a client's connection gets another one when it is opened anew.
  *
  * Of a connection that the client reset before the mark nothing is sent again, so the log need not have input
- * of it that never arrived. But what arrives after the mark all the same, no restored guest would get.
+ * of it that never arrived, whether it still has the connection or not. But what arrives after the mark all
+ * the same, no restored guest would get.
  */
 export class PruningChecker {
   readonly #world: World
@@ -81,7 +82,7 @@ export class PruningChecker {
     const { received } = tcb.receive
     const pruned = start ?? logged.place
     if (pruned <= received) return
-    if (start === undefined && logged.reset) return this.#end(image, tcb)
+    if (logged.reset) return this.#end(image, tcb)
     this.#world.fail(6, `${host} pruned input of client ${tcb.client} up to ${pruned}; in the checkpoint `
       + `its guest has ${received}`)
   }
