@@ -17,7 +17,7 @@ function filled(all: readonly number[]): Histogram {
 /** Nearest rank, from all values. */
 function exact(all: readonly number[], percent: number): number {
   const sorted = all.toSorted((a, b) => a - b)
-  return sorted[Math.max(1, Math.ceil(percent / 100 * all.length)) - 1] ?? Number.NaN
+  return sorted[Math.max(1, Math.ceil(percent / 100 * all.length * (1 - 1e-12))) - 1] ?? Number.NaN
 }
 
 void t.test('percentiles are the exact ones, or larger by 1 part in 64 at most', (t) => {
@@ -41,6 +41,16 @@ void t.test('a histogram of two is that of all values, and goes through JSON', (
         && other.percentile(90) === all.percentile(90))
     return same && all.max === Math.max(...one, ...two)
   }))
+  t.end()
+})
+
+void t.test('a percentile that falls on a rank is the value of that rank', (t) => {
+  // Twenty different values, a hundred of each.
+  const histogram = filled(Array.from({ length: 2000 }, (_, index) => Math.floor(index / 2) % 20))
+  t.equal(histogram.percentile(5), 0)
+  t.equal(histogram.percentile(90), 17)
+  t.equal(filled(Array.from({ length: 2000 }, (_, index) => index === 1998 ? 50 : index === 1999 ? 60 : 1))
+    .percentile(99.9), 1)
   t.end()
 })
 

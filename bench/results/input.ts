@@ -1,0 +1,85 @@
+import { median, type Quantity, type Summary } from '../figures.ts'
+import type { LatencyReport } from '../latency/report.ts'
+
+/** What `npm run bench -- --json` says, as far as it is read here. */
+export interface BenchRun {
+  readonly yardstick: string
+  readonly rounds: number
+  readonly seconds: number
+  readonly pinned: boolean
+  readonly contenders: readonly string[]
+  readonly workloads: readonly { readonly name: string, readonly unit: 'requests' | 'bytes' }[]
+  readonly missing: readonly string[]
+  readonly failures: readonly string[]
+  readonly summaries: readonly Summary[]
+}
+
+/** All that RESULTS.md is made of. */
+export interface Measured {
+  /** One after the other, on the same machine. */
+  readonly bench: readonly BenchRun[]
+  readonly latency: readonly LatencyReport[]
+}
+
+/** A ratio to the yardstick over all runs. */
+export interface Pooled {
+  /** Of the runs' medians. */
+  readonly median: number
+  /** Of the rounds of all runs. */
+  readonly min: number
+  readonly max: number
+  /** Each run's own. */
+  readonly medians: readonly number[]
+  /** Whether the spreads of the runs overlap. */
+  readonly agree: boolean
+}
+
+/** Reads what a bench or a latency run wrote; npm's own lines before it do no harm. */
+export function addFile(measured: Measured, file: string, text: string): Measured {
+  const line = text.split('\n').findLast((one) => one.startsWith('{'))
+  if (line === undefined) throw new Error(`${file}: there is no line of JSON`)
+  const value: unknown = JSON.parse(line)
+  if (isLatency(value)) return { ...measured, latency: [...measured.latency, value] }
+  if (isBench(value)) return { ...measured, bench: [...measured.bench, value] }
+  throw new Error(`${file}: this is neither from \`npm run bench -- --json\` nor from the latency runs`)
+}
+
+function isLatency(value: unknown): value is LatencyReport {
+  return has(value, ['loads', 'delays', 'failures']) && 'kind' in value && value.kind === 'latency'
+}
+
+function isBench(value: unknown): value is BenchRun {
+  return has(value, ['contenders', 'workloads', 'missing', 'failures', 'summaries'])
+}
+
+function has(value: unknown, lists: readonly string[]): value is object {
+  if (typeof value !== 'object' || value === null) return false
+  const fields = new Map<string, unknown>(Object.entries(value))
+  return lists.every((name) => Array.isArray(fields.get(name)))
+}
+
+/** The cells of one contender in one workload, a run each. */
+export function cellsOf({ bench }: Measured, workload: string, contender: string): readonly Summary[] {
+  return bench.flatMap(({ summaries }) => summaries.filter((summary) =>
+    summary.workload === workload && summary.contender === contender))
+}
+
+/** Undefined where it was not measured. */
+export function pooled(
+  measured: Measured, workload: string, contender: string, quantity: Quantity
+): Pooled | undefined {
+  const ratios = cellsOf(measured, workload, contender)
+    .map((summary) => summary.ratios[quantity]).filter((ratio) => ratio !== undefined)
+  if (ratios.length === 0) return undefined
+  const [mins, maxs] = [ratios.map(({ min }) => min), ratios.map(({ max }) => max)]
+  const medians = ratios.map((ratio) => ratio.median)
+  return {
+    median: median(medians), min: Math.min(...mins), max: Math.max(...maxs), medians,
+    agree: Math.max(...mins) <= Math.min(...maxs)
+  }
+}
+
+/** Names in the order in which they come first. */
+export function namesOf(lists: readonly (readonly string[])[]): readonly string[] {
+  return [...new Set(lists.flat())]
+}

@@ -1,0 +1,199 @@
+import type { Quantity, Summary } from '../figures.ts'
+import { median } from '../figures.ts'
+import { percents, type LatencyReport, type LoadRun, type Percentile } from '../latency/report.ts'
+import { goalContenders, goals, halfLoadP999Ms, isMet, type Goal, type GoalColumn } from './goals.ts'
+import { cellsOf, namesOf, pooled, type Measured, type Pooled } from './input.ts'
+import { msText } from './latency-chart.ts'
+
+/** The charts that were drawn, as paths from where RESULTS.md is. */
+export interface Charts {
+  readonly throughput?: string
+  readonly latency?: string
+  readonly delay?: string
+}
+
+const quantityTexts: Readonly<Record<Quantity, string>> = {
+  rate: 'rate', p50: 'p50', p99: 'p99', cpu: 'CPU per request'
+}
+const columns = Object.keys(goalContenders) as GoalColumn[]
+const percentiles = Object.keys(percents) as Percentile[]
+const percentileTexts = ['p50', 'p90', 'p99', 'p99.9', 'max']
+
+/** The whole of RESULTS.md. The same input gives the same text. */
+export function resultsText(measured: Measured, charts: Charts): string {
+  const { bench, latency } = measured
+  return `${[
+    '# Results', '',
+    'Made by `npm run bench:results`; bench/README.md says what runs and how to read it.', '',
+    ...provenance(measured), ...warnings(measured),
+    ...bench.length === 0 ? [] : [...goalPart(measured), ...agreementPart(measured)],
+    ...bench.length === 0 ? [] : ratioPart(measured, charts.throughput),
+    ...latency.some(({ loads }) => loads.length > 0) ? loadPart(latency, charts.latency) : [],
+    ...latency.some(({ delays }) => delays.length > 0) ? delayPart(latency, charts.delay) : []
+  ].join('\n').trimEnd()}\n`
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const lineOf = (cells: readonly string[]): string =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
+  const rule = head.map((_, index) => index === 0 ? '---' : '---:')
+  return [lineOf(head), lineOf(rule), ...rows.map(lineOf), '']
+}
+
+function picture(what: string, file: string | undefined): string[] {
+  return file === undefined ? [] : [`![${what}](${file})`, '']
+}
+
+function provenance({ bench, latency }: Measured): string[] {
+  const machines = [...new Set(latency.map(({ machine }) => machine))]
+  const runs = bench.map(({ rounds, seconds, pinned }) =>
+    `- ${rounds} rounds, about ${seconds} s each, `
+      + (pinned ? 'contenders on a processor of their own' : 'all on the same processors'))
+  return [
+    ...machines.map((machine) => `- ${machine}`), ...runs,
+    ...namesOf(bench.map(({ missing }) => missing)).map((reason) => `- left out: ${reason}`), ''
+  ]
+}
+
+function warnings({ bench, latency }: Measured): string[] {
+  const failures = [...bench, ...latency].flatMap((run) => run.failures)
+  if (failures.length === 0) return []
+  return ['**Something failed, so these figures do not hold:**', '',
+    ...failures.map((failure) => `- ${failure.split('\n', 1)[0] ?? ''}`), '']
+}
+
+// ---- goals
+
+function goalPart(measured: Measured): string[] {
+  const head = ['load', 'quantity', ...columns.flatMap((column) => [`${column}: goal`, 'reached'])]
+  const rows = goals.map((goal) => [
+    goal.load, quantityTexts[goal.quantity],
+    ...columns.flatMap((column) => goalCells(measured, goal, column))
+  ])
+  return [
+    '## Goals, and what was reached', '',
+    'Ratios to HAProxy in the same round, medians and in brackets the least and the largest of all rounds. '
+      + 'For bulk, HAProxy has the buffers that are best for it. `plain` replicates nothing, `epoch` holds '
+      + "responses until the backup has their input in memory, `disk` until it is on the backup's disk.", '',
+    ...table(head, rows), ...halfLoadPart(measured.latency)
+  ]
+}
+
+function goalCells(measured: Measured, { load, quantity, goals: all }: Goal, column: GoalColumn): string[] {
+  const goal = all[column]
+  if (goal === undefined) return ['', '']
+  const reached = pooled(measured, load, goalContenders[column], quantity)
+  const wanted = `${quantity === 'rate' ? '≥' : '≤'} ${goal.toFixed(2)}`
+  if (reached === undefined) return [wanted, 'not measured']
+  return [wanted, `${verdict(isMet(quantity, goal, reached.median))} ${spreadText(reached)}`]
+}
+
+function verdict(met: boolean): string {
+  return met ? '✓' : '✗'
+}
+
+function spreadText({ median: middle, min, max }: Pooled): string {
+  return `**${middle.toFixed(2)}** (${min.toFixed(2)}-${max.toFixed(2)})`
+}
+
+function halfLoadPart(reports: readonly LatencyReport[]): string[] {
+  const half = reports.flatMap(({ loads }) => loads)
+    .filter(({ fraction, contender }) => fraction === 0.5 && contender.startsWith('tailgate'))
+  if (half.length === 0) return []
+  const rows = half.map(({ contender, latency: { p999 } }) => [
+    contender, `≤ ${halfLoadP999Ms} ms`,
+    `${verdict(p999.median <= halfLoadP999Ms)} **${msText(p999.median)}**`
+  ])
+  return ['At half of its own capacity:', '', ...table(['p99.9', 'goal', 'reached'], rows)]
+}
+
+/** Only several runs can agree. */
+function agreementPart(measured: Measured): string[] {
+  if (measured.bench.length < 2) return []
+  const rows = goals.flatMap(({ load, quantity, goals: values }) => columns.flatMap((column) => {
+    if (values[column] === undefined) return []
+    const reached = pooled(measured, load, goalContenders[column], quantity)
+    if (reached === undefined) return []
+    const medians = reached.medians.map((ratio) => ratio.toFixed(2)).join(', ')
+    return [[load, quantityTexts[quantity], column, medians, reached.agree ? 'yes' : '**no**']]
+  }))
+  return [
+    '## Do the runs agree?', '', 'Each run\'s median, and whether the spreads of their rounds overlap.', '',
+    ...table(['load', 'quantity', 'contender', 'medians', 'agree'], rows)
+  ]
+}
+
+// ---- ratios
+
+function ratioPart(measured: Measured, chart: string | undefined): string[] {
+  const { bench } = measured
+  const workloads = [...new Map(bench.flatMap((run) => run.workloads).map((one) => [one.name, one])).values()]
+  const contenders = namesOf(bench.map((run) => run.contenders))
+  return [
+    '## Throughput', '', ...picture('Throughput of each contender as a ratio to HAProxy', chart),
+    ...workloads.flatMap(({ name, unit }) => {
+      const rows = contenders.flatMap((contender) => ratioRow(measured, name, unit, contender))
+      if (rows.length === 0) return []
+      return [`### ${name}`, '', ...table(['', 'rate', 'p50', 'p99', 'CPU', 'itself', 'p50', 'p99'], rows)]
+    })
+  ]
+}
+
+function ratioRow(measured: Measured, workload: string, unit: string, contender: string): string[][] {
+  const cells = cellsOf(measured, workload, contender)
+  if (cells.length === 0) return []
+  const ratio = (quantity: Quantity): string =>
+    pooled(measured, workload, contender, quantity)?.median.toFixed(2) ?? ''
+  const rate = median(cells.map((cell) => cell.rate))
+  return [[
+    contender, ratio('rate'), ratio('p50'), ratio('p99'), ratio('cpu'),
+    unit === 'bytes' ? `${Math.round(rate / 1e6)} MB/s` : `${Math.round(rate)}/s`,
+    timeOf(cells, ({ p50Ms }) => p50Ms), timeOf(cells, ({ p99Ms }) => p99Ms)
+  ]]
+}
+
+function timeOf(cells: readonly Summary[], read: (cell: Summary) => number | undefined): string {
+  const times = cells.map(read).filter((time) => time !== undefined)
+  return times.length === 0 ? '' : msText(median(times))
+}
+
+// ---- latency
+
+function loadPart(reports: readonly LatencyReport[], chart: string | undefined): string[] {
+  const loads = reports.flatMap((report) => report.loads).toSorted((a, b) => a.fraction - b.fraction)
+  const rows = loads.map((load) => [
+    load.contender, `${Math.round(load.fraction * 100)} %`, `${load.rate}/s`,
+    ...percentiles.map((name) => msText(load.latency[name].median)), p99Spread(load)
+  ])
+  return [
+    '## Latency at fixed rates', '',
+    'Requests leave at fixed times over 50 connections, whether or not others were answered, and latency '
+      + 'counts from the moment when a request was due. Rates are parts of what each contender reaches '
+      + 'itself with this load. Medians of the rounds.', '',
+    ...picture('Distribution of latency at 10, 50 and 90 % of capacity', chart),
+    ...table(['', 'of capacity', 'rate', ...percentileTexts, 'p99 of the rounds'], rows)
+  ]
+}
+
+function p99Spread({ latency: { p99 }, rounds }: LoadRun): string {
+  return rounds === 1 ? 'one round' : `${msText(p99.min)} to ${msText(p99.max)}`
+}
+
+// ---- delay
+
+function delayPart(reports: readonly LatencyReport[], chart: string | undefined): string[] {
+  const delays = reports.flatMap((report) => report.delays).toSorted((a, b) => a.intervalMs - b.intervalMs)
+  const rows = delays.map(({ mode, intervalMs, periodMs, checkpoints, delay }) => [
+    `${intervalMs} ms`, mode, `${periodMs.toFixed(1)} ms`, String(checkpoints),
+    ...percentiles.map((name) => msText(delay[name]))
+  ])
+  const rate = delays[0]?.rate ?? 0
+  return [
+    '## Response delay over a checkpoint period', '',
+    `The embedded guest behind Tailgate, ${rate} requests/s at fixed times. In \`checkpoint\` mode (Remus) a `
+      + 'response waits for a checkpoint that contains it; in `epoch` mode only until the backup has the '
+      + 'input.', '',
+    ...picture('Response delay against the place in the checkpoint period, in both modes', chart),
+    ...table(['a checkpoint every', 'mode', 'period', 'checkpoints', ...percentileTexts], rows)
+  ]
+}

@@ -1,0 +1,204 @@
+import { execFile } from 'node:child_process'
+import { readFile, readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import t from 'tap'
+import { summarize, type Sample } from '../../bench/figures.ts'
+import { Histogram } from '../../bench/latency/histogram.ts'
+import type { DelayMode, DelaySeries, LatencyReport, LoadRun } from '../../bench/latency/report.ts'
+import { goalContenders, goals } from '../../bench/results/goals.ts'
+import { addFile, pooled, type Measured } from '../../bench/results/input.ts'
+import { msText } from '../../bench/results/latency-chart.ts'
+import { roundUp, ticks } from '../../bench/results/svg.ts'
+import { writeResults } from '../../bench/results/write.ts'
+import { workloads } from '../../bench/workloads.ts'
+
+const nothing: Measured = { bench: [], latency: [] }
+const contenders = ['direct', 'haproxy', 'tailgate plain', 'tailgate epoch']
+
+/** A run of the bench in which contender number i has i + 1 times a rate of `base` in every round. */
+function benchText(base: number, failures: readonly string[] = []): string {
+  const samples = ['get, 50 connections', 'bulk up'].flatMap((workload) =>
+    contenders.flatMap((contender, index) => [1, 2, 3].map((round): Sample => ({
+      contender, workload, round, rate: (index + 1) * base * (round + 9), amount: 1000,
+      p50Ms: workload === 'bulk up' ? undefined : 0.25, p99Ms: workload === 'bulk up' ? undefined : 1.5,
+      cpuNs: contender === 'direct' ? undefined : 1000 * (index + 1)
+    }))))
+  return JSON.stringify({
+    yardstick: 'haproxy', quick: true, rounds: 3, seconds: 0.4, pinned: true, contenders,
+    workloads: [{ name: 'get, 50 connections', unit: 'requests' }, { name: 'bulk up', unit: 'bytes' }],
+    missing: ['nginx | stream: not installed'], repeated: [], failures,
+    summaries: summarize(samples, () => 'haproxy')
+  })
+}
+
+function loadRun(contender: string, fraction: number, slowest: number): LoadRun {
+  const histogram = new Histogram()
+  for (let index = 1; index <= 2000; index++) histogram.record(1000 + slowest * 10 / (2001 - index))
+  const spread = (percent: number) => {
+    const median = histogram.percentile(percent) / 1e4
+    return { median, min: median / 2, max: median * 2 }
+  }
+  return {
+    contender, fraction, capacity: 20_000, rate: 20_000 * fraction, connections: 50, rounds: 3,
+    requests: histogram.count, histogram: histogram.pairs(), histogramMax: histogram.max,
+    latency: { p50: spread(50), p90: spread(90), p99: spread(99), p999: spread(99.9), max: spread(100) },
+    lateP50: 0.01, lateP99: 0.1
+  }
+}
+
+function delays(mode: DelayMode, intervalMs: number): DelaySeries {
+  const points = Array.from({ length: 40 }, (_, index) => {
+    const phase = index / 40 * intervalMs
+    return [phase, mode === 'epoch' ? 0.4 : 2 * intervalMs - phase] as const
+  })
+  const p50 = points[20]?.[1] ?? 0
+  const delay = { p50, p90: p50 * 1.2, p99: p50 * 1.4, p999: p50 * 1.5, max: p50 * 2 }
+  return {
+    mode, intervalMs, periodMs: intervalMs, checkpoints: 80, imageBytes: 1320, rate: 250, requests: 2000,
+    delay, points
+  }
+}
+
+const latency: LatencyReport = {
+  kind: 'latency', machine: 'a processor <of & for> tests', pinned: true, failures: [],
+  loads: [0.1, 0.5, 0.9].flatMap((fraction) => contenders.map((name, index) =>
+    loadRun(name, fraction, 20_000 * (index + 1)))),
+  delays: [25, 50, 100, 200].flatMap((intervalMs) =>
+    (['epoch', 'checkpoint'] as const).map((mode) => delays(mode, intervalMs)))
+}
+
+/** All that could be measured. */
+function everything(): Measured {
+  const texts = [benchText(1), benchText(2), `> tailgate bench\n\n${JSON.stringify(latency)}\n`]
+  return texts.reduce((all, text, index) => addFile(all, `file ${index}`, text), nothing)
+}
+
+/** Every element that is opened is closed, and no coordinate is missing. */
+function isWhole(svg: string): boolean {
+  const open: string[] = []
+  for (const [, closing, name = '', own] of svg.matchAll(/<(\/?)(\w+)[^<>]*?(\/?)>/g)) {
+    if (closing === '/') {
+      if (open.pop() !== name) return false
+    } else if (own === '') open.push(name)
+  }
+  const strayText = svg.replaceAll(/<[^<>]*>/g, '').replaceAll(/&(amp|lt|gt);/g, '')
+  return open.length === 0 && !/[<>&]/.test(strayText) && !/NaN|undefined|Infinity/.test(svg)
+}
+
+async function written(measured: Measured, directory: string): Promise<Map<string, string>> {
+  const files = await writeResults(measured, directory)
+  const texts = await Promise.all(files.map((file) => readFile(file, 'utf8')))
+  return new Map(files.map((file, index) => [file.slice(directory.length + 1), texts[index] ?? '']))
+}
+
+void t.test('goals name workloads that there are, and each once', (t) => {
+  const names = workloads.map(({ name }) => name)
+  t.same(goals.filter(({ load }) => !names.includes(load)), [])
+  const keys = goals.map(({ load, quantity }) => `${load} ${quantity}`)
+  t.equal(new Set(keys).size, keys.length)
+  t.end()
+})
+
+void t.test('goals and what was reached stand side by side', async (t) => {
+  const files = await written(everything(), t.testdir())
+  const text = files.get('RESULTS.md') ?? ''
+  const row = (start: string): string | undefined => text.split('\n').find((line) => line.startsWith(start))
+  // plain is third and epoch fourth of those whose rate is a multiple of their place; haproxy is second.
+  t.equal(row('| get, 50 connections | rate '),
+    '| get, 50 connections | rate | ≥ 1.00 | ✓ **1.50** (1.50-1.50) | ≥ 0.90 | ✓ **2.00** (2.00-2.00) '
+      + '| ≥ 0.60 | not measured |')
+  t.equal(row('| get, 50 connections | CPU per request '),
+    '| get, 50 connections | CPU per request | ≤ 1.05 | ✗ **1.50** (1.50-1.50) '
+      + '| ≤ 1.15 | ✗ **2.00** (2.00-2.00) |  |  |')
+  t.equal(row('| tailgate epoch | ≤ 5 ms '), '| tailgate epoch | ≤ 5 ms | ✗ **27 ms** |')
+  t.equal(row('| get, 50 connections | p50 | plain | '),
+    '| get, 50 connections | p50 | plain | 1.00, 1.00 | yes |')
+  t.equal(row('| direct | 0.50 | '), '| direct | 0.50 | 1.00 | 1.00 |  | 17/s | 250 µs | 1.5 ms |')
+  t.match(row('| 25 ms | checkpoint '), /\| 25\.0 ms \| 80 \| 37\.5 ms \|/)
+  t.match(text, /left out: nginx \| stream/)
+  t.notMatch(text, /do not hold|NaN|undefined/)
+})
+
+void t.test('charts are whole, show what they are for, and are linked', async (t) => {
+  const directory = t.testdir()
+  const files = await written(everything(), directory)
+  const names = ['throughput', 'latency', 'delay'].map((name) => `results-svg/${name}.svg`)
+  t.same([...files.keys()], ['RESULTS.md', ...names])
+  const charts = await readdir(join(directory, 'results-svg'))
+  t.same(charts.toSorted(), ['delay.svg', 'latency.svg', 'throughput.svg'])
+  for (const name of names) {
+    t.ok(isWhole(files.get(name) ?? ''), name)
+    t.ok(files.get('RESULTS.md')?.includes(`](${name})`), `${name} is linked`)
+  }
+  const count = (name: string, what: RegExp): number => [...(files.get(name) ?? '').matchAll(what)].length
+  t.equal(count('results-svg/latency.svg', /<path /g), 3 * 4, 'a curve for each contender at each rate')
+  t.equal(count('results-svg/delay.svg', /<circle /g), 4 * 2 * 40, 'a dot for each request')
+  t.equal(count('results-svg/throughput.svg', /stroke-width="3"/g), 4, 'goals of two in two loads')
+  t.notOk(isWhole('<svg><text>a</svg>'))
+  t.notOk(isWhole('<svg><text>a & b</text></svg>'))
+  t.notOk(isWhole('<svg><text x="NaN">a</text></svg>'))
+})
+
+void t.test('the same input gives the same files', async (t) => {
+  const one = await written(everything(), t.testdir({ one: {} }))
+  const two = await written(everything(), join(t.testdirName, 'one'))
+  t.same([...one], [...two])
+})
+
+void t.test('parts that were not measured are left out, and failures are not hidden', async (t) => {
+  const failed = addFile(nothing, 'x', benchText(1, ['tailgate epoch: the log did not flow\nmore']))
+  const files = await written(failed, t.testdir())
+  t.same([...files.keys()], ['RESULTS.md', 'results-svg/throughput.svg'])
+  t.match(files.get('RESULTS.md'), /do not hold:\*\*\n\n- tailgate epoch: the log did not flow\n\n/)
+  t.notMatch(files.get('RESULTS.md'), /## (Latency|Response|Do the runs)/)
+})
+
+void t.test('runs agree when their spreads overlap', (t) => {
+  const run = (plain: readonly number[]): string => {
+    const samples = plain.flatMap((rate, round) => [
+      { contender: 'haproxy', rate: 100 }, { contender: goalContenders.plain, rate }
+    ].map((sample): Sample => ({
+      ...sample, workload: 'bulk up', round, amount: 1, p50Ms: undefined, p99Ms: undefined, cpuNs: undefined
+    })))
+    const summaries = summarize(samples, () => 'haproxy')
+    return JSON.stringify({ contenders, workloads: [], missing: [], failures: [], summaries })
+  }
+  const both = (one: readonly number[], two: readonly number[]) =>
+    pooled(addFile(addFile(nothing, 'a', run(one)), 'b', run(two)), 'bulk up', goalContenders.plain, 'rate')
+  t.same(both([90, 100, 110], [105, 120, 130]),
+    { median: 1.1, min: 0.9, max: 1.3, medians: [1, 1.2], agree: true })
+  t.equal(both([90, 100, 104], [105, 120, 130])?.agree, false)
+  t.equal(pooled(nothing, 'bulk up', 'direct', 'rate'), undefined)
+  t.end()
+})
+
+void t.test('what is no result is refused', (t) => {
+  t.throws(() => addFile(nothing, 'a.json', 'FAILED\n'), /a\.json: there is no line of JSON/)
+  t.throws(() => addFile(nothing, 'a.json', '{"summaries":1}'), /a\.json: this is neither/)
+  t.throws(() => addFile(nothing, 'a.json', '{"kind":"latency"}'), /a\.json: this is neither/)
+  t.end()
+})
+
+void t.test('numbers for people', (t) => {
+  t.same([0.03216, 0.9994, 0.9996, 12.34, 999.6].map(msText), ['32.2 µs', '999 µs', '1 ms', '12.3 ms', '1 s'])
+  t.same([0.9, 1, 1.01, 2.2, 7, 0.03].map(roundUp), [1, 1, 2, 5, 10, 0.05])
+  t.same(ticks(1.2, 5), [0, 0.5, 1])
+  t.same(ticks(50, 5), [0, 10, 20, 30, 40, 50])
+  t.end()
+})
+
+void t.test('the command', async (t) => {
+  const directory = t.testdir({ 'bench.json': benchText(1) })
+  await writeFile(join(directory, 'latency.json'), JSON.stringify(latency))
+  const main = fileURLToPath(new URL('../../bench/results/main.ts', import.meta.url))
+  const run = (...args: readonly string[]) =>
+    promisify(execFile)(process.execPath, ['--import=tsx', main, ...args], { cwd: directory })
+  const { stdout } = await run('bench.json', 'latency.json', '--out', 'made')
+  t.same(stdout.trim().split('\n'), ['made/RESULTS.md', 'made/results-svg/throughput.svg',
+    'made/results-svg/latency.svg', 'made/results-svg/delay.svg'])
+  t.match(await readFile(join(directory, 'made/RESULTS.md'), 'utf8'), /^# Results\n/)
+  await t.rejects(run(), { code: 2 })
+  await t.rejects(run('nowhere.json'), { code: 1, stderr: /nowhere\.json/ })
+})
