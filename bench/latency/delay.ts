@@ -40,12 +40,14 @@ export async function measureDelays(intervalMs: number, seconds: number): Promis
 export function seriesOf(
   mode: DelayMode, intervalMs: number, report: OpenReport, checkpoints: readonly CountedCheckpoint[]
 ): DelaySeries {
-  const [first = [0, 0], last = [0, 0]] = [report.points[0], report.points.at(-1)]
+  // They were reported in the order of their replies.
+  const requests = report.points.toSorted(([one], [other]) => one - other)
+  const [first = [0, 0], last = [0, 0]] = [requests[0], requests.at(-1)]
   const during = checkpoints.filter(({ markAt }) =>
     markAt >= report.startedAt + first[0] && markAt <= report.startedAt + last[0] + last[1])
   if (during.length < 3) throw new Error(`only ${during.length} checkpoints counted in the ${mode} run`)
-  const marks = during.map(({ markAt }) => markAt)
-  const points = phasePoints(report, marks)
+  const marks = during.map(({ markAt }) => markAt).toSorted((a, b) => a - b)
+  const points = phasePoints(requests, report.startedAt, marks)
   const delays = Histogram.fromPairs(report.histogram, report.max)
   const delay = (percent: number): number => delays.percentile(percent) / 1e4
   return {
@@ -57,12 +59,14 @@ export function seriesOf(
   }
 }
 
-/** Of every request that was due between two marks: since the first of them, and its delay. */
-function phasePoints(report: OpenReport, marks: readonly number[]): (readonly [number, number])[] {
+/** Of every request that was due between two marks: since the first of them, and its delay. All by time. */
+function phasePoints(
+  requests: OpenReport['points'], startedAt: number, marks: readonly number[]
+): (readonly [number, number])[] {
   const points: (readonly [number, number])[] = []
   let next = 0
-  for (const [dueMs, delayMs] of report.points) {
-    const due = report.startedAt + dueMs
+  for (const [dueMs, delayMs] of requests) {
+    const due = startedAt + dueMs
     while (next < marks.length && (marks[next] ?? 0) <= due) next++
     const before = marks[next - 1]
     if (before === undefined || next === marks.length) continue

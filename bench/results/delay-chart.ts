@@ -1,7 +1,7 @@
 import { median } from '../figures.ts'
 import type { DelaySeries, LatencyReport } from '../latency/report.ts'
 import { msText } from './latency-chart.ts'
-import { colourOf, dot, faint, line, picture, text, ticks } from './svg.ts'
+import { colourOf, dots, faint, line, picture, text, ticks } from './svg.ts'
 
 const columns = 2
 const panel = { width: 500, left: 62, right: 24, top: 52, plot: 220, bottom: 58 } as const
@@ -35,7 +35,7 @@ function drawn(intervalMs: number, all: readonly DelaySeries[], left: number, to
   const [floor, first] = [top + panel.top + panel.plot, left + panel.left]
   const middle = first + width / 2
   const small = { size: 12, colour: faint, anchor: 'middle' } as const
-  const x = (ms: number): number => first + Math.min(1, ms / across) * width
+  const x = (ms: number): number => first + ms / across * width
   const y = (ms: number): number => floor - Math.min(1, ms / most) * panel.plot
   return [
     text(left + 16, top + 20, `A checkpoint every ${intervalMs} ms`, { size: 14, bold: true }),
@@ -48,8 +48,11 @@ function drawn(intervalMs: number, all: readonly DelaySeries[], left: number, to
       text(x(tick), floor + 17, String(tick), small)),
     text(middle, floor + 35, 'ms since the last checkpoint', small),
     line(first, floor, first + width, floor, { colour: faint }),
-    ...all.flatMap(({ mode, points }) =>
-      points.map(([phase, delay]) => dot(x(phase), y(delay), colourOf(mode)))),
+    // A checkpoint that came late would stretch the axis for all the others.
+    ...all.map(({ mode, points }) => {
+      const here = points.filter(([phase]) => phase <= across)
+      return dots(here.map(([phase, delay]) => [x(phase), y(delay)]), colourOf(mode))
+    }),
     ...all.map(({ mode, delay: { p50 } }) =>
       line(first, y(p50), first + width, y(p50), { colour: colourOf(mode), width: 2, dashed: true }))
   ]

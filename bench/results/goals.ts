@@ -47,6 +47,8 @@ export function goalOf(contender: string, load: string, quantity: Quantity): num
   return column === undefined ? undefined : goal?.goals[column]
 }
 
+/** Judges what the table shows: two decimals. */
 export function isMet(quantity: Quantity, goal: number, reached: number): boolean {
-  return quantity === 'rate' ? reached >= goal : reached <= goal
+  const shown = Number(reached.toFixed(2))
+  return quantity === 'rate' ? shown >= goal : shown <= goal
 }

@@ -53,8 +53,11 @@ export function box(x: number, y: number, width: number, height: number, colour:
   return `<rect x="${at(x)}" y="${at(y)}" width="${at(width)}" height="${at(height)}" fill="${colour}"/>`
 }
 
-export function dot(x: number, y: number, colour: string): string {
-  return `<circle cx="${at(x)}" cy="${at(y)}" r="2" fill="${colour}" fill-opacity="0.45"/>`
+/** Dots, as the round ends of lines without length: an element for each would be ten times as long. */
+export function dots(points: readonly (readonly [x: number, y: number])[], colour: string): string {
+  const all = points.map(([x, y]) => `M${at(x)} ${at(y)}h0`).join('')
+  const look = `stroke="${colour}" stroke-opacity="0.6" stroke-width="4" stroke-linecap="round"`
+  return `<path d="${all}" fill="none" ${look}/>`
 }
 
 export function path(points: readonly (readonly [x: number, y: number])[], colour: string): string {

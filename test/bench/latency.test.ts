@@ -118,11 +118,14 @@ void t.test('rounds are summed up by the medians of their percentiles', (t) => {
 void t.test('responses are put where they were asked for in a checkpoint period', (t) => {
   const marks = [1015, 1055, 1095, 9000]
   const checkpoints = marks.map((markAt) => ({ markAt, bytes: 7 }))
-  const series = seriesOf('epoch', 25, reportOf(Array.from({ length: 20 }, () => 1)), checkpoints)
+  const report = reportOf(Array.from({ length: 20 }, () => 1))
+  const series = seriesOf('epoch', 25, report, checkpoints)
   t.match(series, { mode: 'epoch', intervalMs: 25, periodMs: 40, checkpoints: 3, imageBytes: 7 })
   t.match(series.delay, { p50: 1, max: 1 })
   // Due at 1020, 1030, ..., 1090, between the first mark and the last.
   t.same(series.points.map(([phase]) => phase), [5, 15, 25, 35, 5, 15, 25, 35])
+  const shuffled = { ...report, points: report.points.toReversed() }
+  t.same(seriesOf('epoch', 25, shuffled, checkpoints), series, 'the order of replies does not matter')
   t.throws(() => seriesOf('epoch', 25, reportOf([1, 1, 1]), checkpoints), /only 1 checkpoints? counted/)
   t.end()
 })

@@ -134,7 +134,7 @@ void t.test('charts are whole, show what they are for, and are linked', async (t
   }
   const count = (name: string, what: RegExp): number => [...(files.get(name) ?? '').matchAll(what)].length
   t.equal(count('results-svg/latency.svg', /<path /g), 3 * 4, 'a curve for each contender at each rate')
-  t.equal(count('results-svg/delay.svg', /<circle /g), 4 * 2 * 40, 'a dot for each request')
+  t.equal(count('results-svg/delay.svg', /h0/g), 4 * 2 * 40, 'a dot for each request')
   t.equal(count('results-svg/throughput.svg', /stroke-width="3"/g), 4, 'goals of two in two loads')
   t.notOk(isWhole('<svg><text>a</svg>'))
   t.notOk(isWhole('<svg><text>a & b</text></svg>'))
