@@ -90,7 +90,6 @@ export class GuestRunner {
     const path = this.#path
     return {
       hash: (bytes, previous) => outputHash(crc32(bytes, previous)),
-      allocate: bytes => Buffer.allocUnsafe(bytes),
       newHistory: () => historyId(randomBytes(8).toString('hex')),
       send,
       flushSoon: () => this.#flushSoon(),

@@ -273,7 +273,6 @@ export class HandleSide implements SocketSide, TcpOwner, Flushable {
     } else if (binding.state[binding.lastWriteAsyncAt] !== 0) {
       request.oncomplete = writeComplete
       request.owner = this
-      request.held = more ?? first
       request.blocks = this.#takeBlocks()
       this.#writing = true
     } else {

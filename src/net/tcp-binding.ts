@@ -51,9 +51,7 @@ export interface TcpOwner {
 export interface WriteRequest {
   oncomplete: (this: WriteRequest, status: number) => void
   owner: TcpOwner | undefined
-  /** Keeps the memory alive until the kernel has taken it. */
-  held: Uint8Array | readonly Uint8Array[] | undefined
-  /** Where that memory lies, for when it may be used again. */
+  /** Keeps the memory alive until the kernel has taken it, when it may be used again. */
   blocks: readonly Block[] | undefined
 }
 

@@ -35,10 +35,6 @@ export class SimGatewayPort implements GatewayPort {
     this.process = process
   }
 
-  allocate(bytes: number): Uint8Array {
-    return this.world.allocate(bytes)
-  }
-
   newHistory(): HistoryId {
     const { random } = this.world
     return historyId(random.word().toString(16).padStart(8,

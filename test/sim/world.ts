@@ -22,10 +22,6 @@ export interface Image {
   readonly guest: number
 }
 
-const arenaBytes = 1 << 20
-/** Large pieces of memory are used again by the next run: they cost more than the rest of a run. */
-const arenas: Uint8Array[] = []
-
 /** One run: everything there is, from one seed. */
 export class World {
   readonly seed: number
@@ -54,7 +50,6 @@ export class World {
   steps = 0
   traced: string[] | undefined
   #current: Process | undefined
-  #arenas = 0
   #ambushes: { readonly step: number, readonly strike: () => void }[] = []
   #failoverSince = 0
   #slowDisk = 1
@@ -143,13 +138,6 @@ export class World {
   ambush(steps: number, strike: () => void): void {
     this.#ambushes.push({ step: this.steps + steps, strike })
     this.#ambushes.sort((a, b) => a.step - b.step)
-  }
-
-  allocate(bytes: number): Uint8Array {
-    if (bytes !== arenaBytes) return new Uint8Array(bytes)
-    const arena = arenas[this.#arenas] ??= new Uint8Array(arenaBytes)
-    this.#arenas++
-    return arena
   }
 
   // ---- delays

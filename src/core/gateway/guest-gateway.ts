@@ -52,7 +52,7 @@ export class GuestGateway {
     this.#now = now
     this.writer = new LogWriter({
       epochBytes: settings.epochBytes, inFlightBytes: settings.inFlightBytes,
-      allocate: bytes => port.allocate(bytes), gathering: () => port.flushSoon(),
+      gathering: () => port.flushSoon(),
       send: (_history, epoch) => this.#sendEpoch(epoch)
     })
     this.dataPath = new DataPath(settings, port, this.writer)

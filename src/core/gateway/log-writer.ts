@@ -33,7 +33,6 @@ export interface ReadNote {
 export interface LogWriterOptions {
   readonly epochBytes: number
   readonly inFlightBytes: number
-  readonly allocate: (bytes: number) => Uint8Array
   /** Records have begun to gather: {@link LogWriter.flush} is wanted at the end of this turn. */
   readonly gathering: () => void
   /** Sends an epoch to the backup. */
@@ -210,19 +209,20 @@ export class LogWriter {
     this.#closeSlice()
     this.#full.push({ arena: this.#arena, lastLsn: this.#lastLsn })
     this.#arena = (bytes <= arenaBytes ? this.#free.pop() : undefined)
-      ?? this.#options.allocate(Math.max(arenaBytes, bytes))
+      ?? new Uint8Array(Math.max(arenaBytes, bytes))
     this.#at = 0
     this.#sliceStart = 0
   }
 
   /** What is committed has been sent, and is never sent again: its memory can be written again. */
   #freeArenas(): void {
-    for (let first = this.#full[0]; first !== undefined && first.lastLsn <= this.#committed;) {
-      this.#full.shift()
-      const { arena } = first
+    let done = 0
+    for (const { arena, lastLsn } of this.#full) {
+      if (lastLsn > this.#committed) break
       if (arena.length === arenaBytes && this.#free.length < freeArenasMax) this.#free.push(arena)
-      first = this.#full[0]
+      done++
     }
+    if (done > 0) this.#full.splice(0, done)
   }
 
   #finish(end: number): void {

@@ -74,7 +74,6 @@ export interface FailoverSummary {
  */
 export interface GatewayPort {
   readonly hash: Hash
-  allocate(bytes: number): Uint8Array
   /** A random id, never used before. Answers at once. */
   newHistory(): HistoryId
   send(host: HostName, envelope: Envelope, message: GatewayMessage): void

@@ -1,20 +1,9 @@
 import t from 'tap'
-import { DataPath } from '../../../src/core/gateway/data-path.ts'
-import { LogWriter } from '../../../src/core/gateway/log-writer.ts'
-import type { GatewayPort } from '../../../src/core/gateway/port.ts'
-import type { GuestSettings, HostSettings } from '../../../src/core/gateway/settings.ts'
-import { connectionId, historyId, inputOffset, outputHash } from '../../../src/core/ids.ts'
-import type { StreamEvents, StreamSide } from '../../../src/core/stream.ts'
+import { connectionId, historyId, inputOffset } from '../../../src/core/ids.ts'
+import type { StreamEvents } from '../../../src/core/stream.ts'
+import { barePath, deafSide, type BarePath } from './bare-path.ts'
 
-const side: StreamSide = {
-  backlog: 0, write: () => undefined, end: () => undefined, reset: () => undefined,
-  abandon: () => undefined, pause: () => undefined, resume: () => undefined
-}
-
-interface Rig {
-  readonly path: DataPath
-  /** The guest's ends of the connections, in the order in which they were opened. */
-  readonly guests: readonly StreamEvents[]
+interface Rig extends BarePath {
   /** A client comes, and sends ten bytes. */
   connect(): StreamEvents
   beginHistory(): void
@@ -23,30 +12,12 @@ interface Rig {
 }
 
 function rig(): Rig {
-  const writer = new LogWriter({
-    epochBytes: 4096, inFlightBytes: 4096, allocate: bytes => new Uint8Array(bytes),
-    gathering: () => undefined, send: () => undefined
-  })
-  const guests: StreamEvents[] = []
-  const port: Pick<GatewayPort, 'report' | 'hash' | 'allocate' | 'acknowledge' | 'open'> = {
-    report: () => undefined, hash: () => outputHash(0), allocate: bytes => new Uint8Array(bytes),
-    acknowledge: () => undefined,
-    open: (_connection, _service, events, done) => {
-      guests.push(events)
-      done({ ok: true, path: { side, path: new Uint8Array(0) } })
-    }
-  }
-  const settings: Partial<GuestSettings> = {
-    hosts: Array<HostSettings>(2), services: [{ name: 's', release: 'immediate' }],
-    connections: 10, connectionBytes: 4096, heldBytes: 4096,
-    floorsFromBacklog: false
-  }
-  const path = new DataPath(settings as GuestSettings, port as GatewayPort, writer)
-  path.thaw()
+  const bare = barePath(false)
+  const { path, writer } = bare
   return {
-    path, guests,
+    ...bare,
     connect: () => {
-      const client = path.accept(0, side, '')
+      const client = path.accept(0, deafSide, '')
       if (client === undefined) throw new RangeError('there is room for every client')
       client.data(new Uint8Array(10))
       return client

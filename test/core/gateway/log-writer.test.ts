@@ -13,7 +13,7 @@ function writerOf(limits: { epochBytes?: number, inFlightBytes?: number } = {}):
   const gathered = { times: 0 }
   const writer = new LogWriter({
     epochBytes: limits.epochBytes ?? 1 << 20, inFlightBytes: limits.inFlightBytes ?? 1 << 20,
-    allocate: bytes => new Uint8Array(bytes), gathering: () => { gathered.times++ },
+    gathering: () => { gathered.times++ },
     send: (_history, epoch) => sent.push(epoch)
   })
   return { writer, sent, gathered }

@@ -31,13 +31,13 @@ function replayed(clientEnds: boolean): { readonly told: string[], readonly endi
   const told: string[] = []
   const endings: Ending[] = []
   const writer = new LogWriter({
-    epochBytes: 4096, inFlightBytes: 4096, allocate: bytes => new Uint8Array(bytes),
+    epochBytes: 4096, inFlightBytes: 4096,
     gathering: () => undefined, send: () => undefined
   })
   const restored: StreamEvents[] = []
   const input = inputOffset(clientEnds ? 4 : 3)
   const port: Partial<GatewayPort> = {
-    hash: (bytes, previous) => outputHash(crc32(bytes, previous)), allocate: bytes => new Uint8Array(bytes),
+    hash: (bytes, previous) => outputHash(crc32(bytes, previous)),
     acknowledge: () => undefined,
     report: report => { if (report.type === 'connection-end') endings.push(report.ending) },
     open: (_connection, _service, _events, done) => {

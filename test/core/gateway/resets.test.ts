@@ -127,12 +127,12 @@ class Line {
 
   constructor(resetsTold: boolean) {
     this.#writer = new LogWriter({
-      epochBytes: 1 << 16, inFlightBytes: 1 << 20, allocate: bytes => new Uint8Array(bytes),
+      epochBytes: 1 << 16, inFlightBytes: 1 << 20,
       gathering: () => undefined,
       send: (_history, { firstLsn, lastLsn, records }) => { this.log.append(firstLsn, lastLsn, records) }
     })
-    const port: Pick<GatewayPort, 'report' | 'hash' | 'allocate' | 'acknowledge' | 'open'> = {
-      report: () => undefined, hash: () => outputHash(0), allocate: bytes => new Uint8Array(bytes),
+    const port: Pick<GatewayPort, 'report' | 'hash' | 'acknowledge' | 'open'> = {
+      report: () => undefined, hash: () => outputHash(0),
       acknowledge: () => undefined,
       open: (_connection, _service, _events, done) => {
         done({ ok: true, path: { side, path: new Uint8Array(0) } })

@@ -296,7 +296,6 @@ export class Rig {
     }
     return {
       hash: (bytes, previous) => outputHash(crc32(bytes, previous)),
-      allocate: bytes => new Uint8Array(bytes),
       newHistory: () => nthHistory(++this.#histories),
       send: (to, about, message) => { this.#sent(to, about, message) },
       flushSoon: () => { this.#flushWanted = true },
