@@ -3,6 +3,7 @@ import type { Role } from '../core/message.ts'
 import type { GuestAgent } from '../core/agent/guest-agent.ts'
 import type { AgentReport } from '../core/agent/port.ts'
 import type { Logger } from '../observe/logger.ts'
+import type { HistogramCell, MetricCell } from '../observe/metric-registry.ts'
 import type { AgentMetrics } from '../observe/metrics.ts'
 import type { GuestHost, GuestObserver } from './guest-host.ts'
 
@@ -58,6 +59,9 @@ export class AgentObserver implements GuestObserver {
   readonly #logger: Logger
   readonly #metrics: AgentMetrics
   readonly #lines: Lines
+  /** What every epoch is counted in, found once. */
+  readonly #appendedBytes: MetricCell
+  readonly #fsyncSeconds: HistogramCell
   #host: GuestHost | undefined
   #leaseTimer: NodeJS.Timeout | undefined
   #leaseEnd = 0
@@ -68,6 +72,8 @@ export class AgentObserver implements GuestObserver {
     this.#guest = guest
     this.#logger = logger
     this.#metrics = metrics
+    this.#appendedBytes = metrics.logAppendedBytes.with({ guest })
+    this.#fsyncSeconds = metrics.logFsyncSeconds.with({ guest })
     this.#lines = { ...linesOf(logger), 'guest-running': () => { this.#logStart() } }
   }
 
@@ -99,11 +105,11 @@ export class AgentObserver implements GuestObserver {
   }
 
   appended(bytes: number): void {
-    this.#metrics.logAppendedBytes.with({ guest: this.#guest }).value += bytes
+    this.#appendedBytes.value += bytes
   }
 
   fsynced(ms: number): void {
-    this.#metrics.logFsyncSeconds.with({ guest: this.#guest }).observe(ms / 1000)
+    this.#fsyncSeconds.observe(ms / 1000)
   }
 
   paused(ms: number): void {

@@ -13,7 +13,8 @@ import { decodeText, PayloadReader } from './payload.ts'
  * Takes the bytes of a link as they come and hands out the messages in them.
  *
  * A frame that lies whole in a chunk is read where it is, and the message's bytes are views of the chunk,
- * which must not be written to again. One that does not is gathered in a buffer of its own:
+ * which must not be written to again. One that does not, or whose chunk is only lent, is gathered in a buffer
+ * of its own:
  *
  *     chunk   |··frame··|··frame··|··fra|      |me··|··frame··|
  *                                  └─────┬─────────┘
@@ -55,11 +56,13 @@ export class FrameReader {
     this.#stopped = true
   }
 
-  /** Takes the next bytes. Throws E_FRAME or E_VERSION. */
-  push(chunk: Buffer): void {
+  /** Takes the next bytes; `lent`: only until this returns. Throws E_FRAME or E_VERSION. */
+  push(chunk: Buffer, lent = false): void {
     let at = 0
     while (at < chunk.length && !this.#stopped) {
-      at = this.#codec === undefined ? this.#takeHead(chunk, at) : this.#takeBody(chunk, at, this.#codec)
+      at = this.#codec === undefined
+        ? this.#takeHead(chunk, at)
+        : this.#takeBody(chunk, at, lent, this.#codec)
     }
   }
 
@@ -100,11 +103,12 @@ export class FrameReader {
     if (nameLength + payloadLength === 0) this.#bodyRead(nothing, codec)
   }
 
-  #takeBody(chunk: Buffer, at: number, codec: AnyCodec): number {
+  #takeBody(chunk: Buffer, at: number, lent: boolean, codec: AnyCodec): number {
     const length = this.#head.nameLength + this.#head.payloadLength
     if (this.#partialBody === undefined) {
       if (chunk.length - at >= length) {
-        this.#bodyRead(chunk.subarray(at, at + length), codec)
+        const body = chunk.subarray(at, at + length)
+        this.#bodyRead(lent ? Buffer.from(body) : body, codec)
         return at + length
       }
       this.#partialBody = Buffer.allocUnsafeSlow(length)

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { TailgateError, messageOf } from '../base/errors.ts'
 import { invariant } from '../base/invariant.ts'
 import type { Envelope, Message } from '../core/message.ts'
+import { byteStream, type ByteStream } from '../net/lean-stream.ts'
 import { FrameEncoder, greetingVersion, linkEnvelope } from './frame.ts'
 import { FrameReader } from './frame-reader.ts'
 import { agreeVersion, helloOf, type Hello, type LinkSelf } from './greeting.ts'
@@ -48,15 +49,13 @@ interface Waiter {
 /** A link over a socket, which it owns: a connected TCP one, or a TLS one whose handshake is done. */
 export class SocketLink implements LinkConnection {
   readonly #socket: Socket
+  readonly #stream: ByteStream
   readonly #options: SocketLinkOptions
   readonly #encoder = new FrameEncoder()
   readonly #reader = new FrameReader((envelope, message) => this.#take(envelope, message))
-  readonly #onWritten = () => this.#written()
-  readonly #flush = () => this.#uncork()
   #phase: Phase = { name: 'greeting' }
   #peer: LinkPeer | undefined
   #waiters: Waiter[] = []
-  #corked = false
   #paused = false
   #heard = true
   #silences = 0
@@ -67,7 +66,10 @@ export class SocketLink implements LinkConnection {
     this.#options = options
     socket.setNoDelay(true)
     socket.setKeepAlive(true, keepAliveDelayMs)
-    socket.on('data', (chunk: Buffer) => this.#received(chunk))
+    this.#stream = byteStream(socket, {
+      data: (chunk, lent) => this.#received(chunk, lent),
+      written: () => this.#written()
+    })
     socket.on('end', () => this.#ended())
     socket.on('error', (cause: Error) => this.#broke(cause))
     socket.on('close', () => this.#closed())
@@ -82,7 +84,7 @@ export class SocketLink implements LinkConnection {
   }
 
   get backlog(): number {
-    return this.#socket.writableLength
+    return this.#stream.backlog
   }
 
   send(envelope: Envelope, message: Message): void {
@@ -102,13 +104,13 @@ export class SocketLink implements LinkConnection {
 
   pause(): void {
     this.#paused = true
-    this.#socket.pause()
+    this.#stream.pause()
   }
 
   resume(): void {
     this.#paused = false
     this.#silences = 0
-    this.#socket.resume()
+    this.#stream.resume()
   }
 
   close(): void {
@@ -117,20 +119,8 @@ export class SocketLink implements LinkConnection {
 
   /** Queues one frame; those of one turn are gathered, and the kernel gets them in one writev. */
   #write(version: number, envelope: Envelope, message: WireMessage): void {
-    const socket = this.#socket
-    if (!this.#corked) {
-      this.#corked = true
-      socket.cork()
-      process.nextTick(this.#flush)
-    }
-    const frame = this.#encoder.encode(version, envelope, message)
-    socket.write(frame.head, this.#onWritten)
-    for (const slice of frame.slices) if (slice.length > 0) socket.write(slice)
-  }
-
-  #uncork(): void {
-    this.#corked = false
-    this.#socket.uncork()
+    const { head, slices } = this.#encoder.encode(version, envelope, message)
+    this.#stream.write(head, slices)
   }
 
   #written(): void {
@@ -140,10 +130,10 @@ export class SocketLink implements LinkConnection {
     for (const waiter of waiters) waiter.resolve()
   }
 
-  #received(chunk: Buffer): void {
+  #received(chunk: Buffer, lent: boolean): void {
     this.#heard = true
     try {
-      this.#reader.push(chunk)
+      this.#reader.push(chunk, lent)
     } catch (error) {
       if (!(error instanceof TailgateError)) throw error
       if (this.#phase.name === 'greeting') this.#refuse(error)
@@ -200,8 +190,8 @@ export class SocketLink implements LinkConnection {
   #closeAfterQueued(reason: TailgateError): void {
     if (!this.#leave('closing', reason)) return
     this.#timer = setTimeout(() => this.#socket.destroy(), this.#options.limits.closeMs)
-    this.#socket.resume()
-    this.#socket.end()
+    this.#stream.resume()
+    this.#stream.end()
   }
 
   #end(reason: TailgateError): void {
