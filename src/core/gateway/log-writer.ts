@@ -8,8 +8,8 @@ import type { LogRecord } from '../record.ts'
 /** Records are laid one after another in arenas of this size; a longer record gets one of its own. */
 const arenaBytes = 256 * 1024
 
-/** Arenas that are kept to be written again. */
-const freeArenasMax = 16
+/** Arenas that are kept to be written again, however few are in use. */
+const freeArenasMin = 16
 
 const nothing = new Uint8Array(0)
 
@@ -214,12 +214,16 @@ export class LogWriter {
     this.#sliceStart = 0
   }
 
-  /** What is committed has been sent, and is never sent again: its memory can be written again. */
+  /**
+   * What is committed has been sent, and is never sent again: its memory can be written again. As many are
+   * kept as are in use, so that a backup that falls behind and catches up costs no fresh memory each time.
+   */
   #freeArenas(): void {
     let done = 0
     for (const { arena, lastLsn } of this.#full) {
       if (lastLsn > this.#committed) break
-      if (arena.length === arenaBytes && this.#free.length < freeArenasMax) this.#free.push(arena)
+      const wanted = Math.max(freeArenasMin, this.#full.length - done)
+      if (arena.length === arenaBytes && this.#free.length < wanted) this.#free.push(arena)
       done++
     }
     if (done > 0) this.#full.splice(0, done)
