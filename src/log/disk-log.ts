@@ -53,11 +53,11 @@ interface Pending {
 }
 
 /**
- * The log with `durability: disk`: acknowledged when fdatasync has returned.
+ * The log with `durability: disk`: acknowledged when it is on the disk.
  *
- * Group commit: appends that come while a write is under way gather into the next, which is one block, one
- * writev and one fdatasync. Because a block is durable before the next is written, a power loss can tear only
- * the last.
+ * Group commit: appends that come while a write is under way gather into the next, which is one block and one
+ * writev that returns when it is durable. Because a block is durable before the next is written, a power loss
+ * can tear only the last.
  *
  * `lastLsn` is the last that was accepted; what is durable is what the promises of {@link append} say. After
  * a refusal by the disk the log holds what had been acknowledged, and takes nothing until {@link begin}.
@@ -290,8 +290,7 @@ export class DiskLog implements LogStore {
     const file = this.#chain.at(-1)
     invariant(file !== undefined && this.#active !== undefined, 'the newest file is open')
     const header = encodeBlockHeader(firstLsn, lastLsn, records, file.seed, diskHash)
-    await this.#active.write([header, ...records])
-    await this.#active.sync()
+    await this.#active.writeDurably([header, ...records])
     file.length += records.reduce((sum, part) => sum + part.length, header.length)
     file.lastLsn = lastLsn
   }

@@ -5,6 +5,8 @@ import { TailgateError, messageOf } from '../base/errors.ts'
 export interface LogFile {
   /** Writes all of `chunks` at the end, in one call to the system where it takes it. */
   write(chunks: readonly Uint8Array[]): Promise<void>
+  /** The same, and durable when it resolves. What was written before need not be. */
+  writeDurably(chunks: readonly Uint8Array[]): Promise<void>
   /** Up to `length` bytes from the place `at` on; fewer at the end of the file. */
   read(at: number, length: number): Promise<Uint8Array>
   /** Resolves when content and length are durable. */
@@ -68,17 +70,26 @@ export const nodeFileSystem: FileSystem = {
 
 class NodeFile implements LogFile {
   readonly #handle: promises.FileHandle
+  /** Opened for the first durable write. */
+  #durable: Promise<promises.FileHandle> | undefined
 
   constructor(handle: promises.FileHandle) {
     this.#handle = handle
   }
 
-  async write(chunks: readonly Uint8Array[]): Promise<void> {
-    let rest = chunks.filter(chunk => chunk.length > 0)
-    while (rest.length > 0) {
-      const { bytesWritten } = await this.#handle.writev(rest.slice(0, writePiecesMax))
-      rest = after(rest, bytesWritten)
-    }
+  write(chunks: readonly Uint8Array[]): Promise<void> {
+    return writeAll(this.#handle, chunks)
+  }
+
+  /**
+   * With O_DSYNC a write is a write and an fdatasync in one system call: one walk through the pool of threads
+   * instead of two, and a failed fdatasync is the failure of the write that it belongs to. The flag cannot be
+   * set on an open file, and its name may have changed since.
+   */
+  async writeDurably(chunks: readonly Uint8Array[]): Promise<void> {
+    const { O_WRONLY, O_APPEND, O_DSYNC } = constants
+    this.#durable ??= promises.open(`/proc/self/fd/${this.#handle.fd}`, O_WRONLY | O_APPEND | O_DSYNC)
+    await writeAll(await this.#durable, chunks)
   }
 
   async read(at: number, length: number): Promise<Uint8Array> {
@@ -104,8 +115,17 @@ class NodeFile implements LogFile {
     return (await this.#handle.stat()).size
   }
 
-  close(): Promise<void> {
-    return this.#handle.close()
+  async close(): Promise<void> {
+    const durable = await this.#durable?.catch(() => undefined)
+    await Promise.all([this.#handle.close(), durable?.close()])
+  }
+}
+
+async function writeAll(handle: promises.FileHandle, chunks: readonly Uint8Array[]): Promise<void> {
+  let rest = chunks.filter(chunk => chunk.length > 0)
+  while (rest.length > 0) {
+    const { bytesWritten } = await handle.writev(rest.slice(0, writePiecesMax))
+    rest = after(rest, bytesWritten)
   }
 }
 

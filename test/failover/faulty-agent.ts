@@ -22,20 +22,22 @@ const engine = new EmbeddedEngine({
   host: '127.0.0.1', ports: [0], silenceMs: 2000, misbehave: JSON.parse(faults) as Embedded.Misbehaviour
 })
 
+const flushes = ['datasync', 'sync', 'writev'] as const
 /** Flushes that wait while the disk hangs. */
 let hanging: (() => void)[] | undefined
 
-type Flush = () => Promise<void>
+type Flush = (...args: unknown[]) => Promise<unknown>
 
+/** A log's block is written and flushed by one `writev`. */
 async function breakFlushes(): Promise<void> {
   const handle = await open(file)
-  const prototype = Object.getPrototypeOf(handle) as { datasync: Flush, sync: Flush }
+  const prototype = Object.getPrototypeOf(handle) as Record<typeof flushes[number], Flush>
   await handle.close()
-  for (const name of ['datasync', 'sync'] as const) {
+  for (const name of flushes) {
     const original = prototype[name]
-    prototype[name] = async function (this: unknown): Promise<void> {
+    prototype[name] = async function (this: unknown, ...args: unknown[]): Promise<unknown> {
       if (hanging !== undefined) await new Promise<void>((resolve) => hanging?.push(resolve))
-      await original.call(this)
+      return original.apply(this, args)
     }
   }
 }

@@ -180,6 +180,12 @@ class FaultyFile implements LogFile {
     if (fate) throw fate.fail
   }
 
+  /** At its worst a write and an fdatasync, between which anything may happen. */
+  async writeDurably(chunks: readonly Uint8Array[]): Promise<void> {
+    await this.write(chunks)
+    await this.sync()
+  }
+
   async read(at: number, length: number): Promise<Uint8Array> {
     await this.#files.ask({ type: 'read', name: this.#name, bytes: length })
     return this.#node.content.slice(at, at + length)
