@@ -1,4 +1,4 @@
-import type { Contender, Running } from './contender.ts'
+import { runsWith, type Contender, type Running } from './contender.ts'
 import { cpuTimeNs, type Sample } from './figures.ts'
 import { inputBytesMax, logRoom } from './log-room.ts'
 import type { Options } from './options.ts'
@@ -56,8 +56,8 @@ export class Bench {
   }
 
   /** Those that run, in the order of the table. */
-  get contenders(): readonly string[] {
-    return this.#started.map(({ contender }) => contender.name)
+  get contenders(): readonly Contender[] {
+    return this.#started.map(({ contender }) => contender)
   }
 
   /** Rounds that were done as a whole. */
@@ -85,7 +85,7 @@ export class Bench {
   async calibrate(): Promise<void> {
     say('warming up')
     for (const workload of this.workloads) {
-      for (const started of this.#started) {
+      for (const started of this.#runningWith(workload)) {
         await this.#twice(`${started.contender.name}, ${workload.name}, warming up`, async () => {
           const { amountAtFirst } = workload
           const work = { amount: amountAtFirst, seconds: this.#options.seconds, limitMs: firstLimitMs }
@@ -125,7 +125,7 @@ export class Bench {
   async #round(round: number): Promise<boolean> {
     for (const workload of shuffled(this.workloads)) {
       if (performance.now() > this.#end) return false
-      for (const started of shuffled(this.#started)) {
+      for (const started of shuffled(this.#runningWith(workload))) {
         const what = `${started.contender.name}, ${workload.name}, round ${round}`
         await this.#twice(what, () => this.#run(started, workload, round))
       }
@@ -165,6 +165,10 @@ export class Bench {
       say(`AGAIN ${text}`)
     }
     await attempt().catch((error: unknown) => this.#fail(what, error))
+  }
+
+  #runningWith({ service }: Workload): readonly Started[] {
+    return this.#started.filter(({ contender }) => runsWith(contender, service))
   }
 
   #portOf({ running }: Started, { service }: Workload): number {

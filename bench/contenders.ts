@@ -2,21 +2,25 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Contender, Running } from './contender.ts'
+import { connectionsMax, type Contender, type Running } from './contender.ts'
 import { installedNginx, nginxArgs, streamFile } from './nginx.ts'
+import type { Options } from './options.ts'
 import { freePorts, Program, programPath } from './program.ts'
 import { tailgate } from './tailgate.ts'
 
 /** Everything else is compared with this one; with `direct` where it is missing. */
 export const yardstick = 'haproxy'
 
-/** Those with which a quick run answers for the goals. */
-const quickNames = [yardstick, 'haproxy 64K', 'tailgate plain', 'tailgate epoch', 'tailgate epoch disk']
+/** HAProxy's own buffers are 16 KiB. Bulk is compared with the fastest, other loads are not made for them. */
+const bulkBuffersKiB = [64, 128, 256] as const
+
+/** Those that goals name, beside HAProxy. */
+const goalNames = ['tailgate plain', 'tailgate epoch', 'tailgate epoch disk']
 
 /** All contenders, in the order of the table. */
 export function contenders(): readonly Contender[] {
   return [
-    direct, haproxy(yardstick, undefined), haproxy('haproxy 64K', 65_536), nginxStream(),
+    direct, haproxy(yardstick, undefined), ...bulkBuffersKiB.map(haproxyForBulk), nginxStream(),
     sockets('handles'), sockets('net'),
     tailgate('plain'), tailgate('immediate'), tailgate('epoch'), tailgate('epoch disk')
   ]
@@ -24,18 +28,23 @@ export function contenders(): readonly Contender[] {
 
 /**
  * Those that are asked for, in the order of the table: with `only`, those whose names hold one of its texts,
- * and what they are compared with; else all, or in a quick run a few.
+ * and what they are compared with; else all, or with `quick` or `goals` those that the goals name.
  */
 export function chosenContenders(
-  all: readonly Contender[], { quick, only }: { readonly quick: boolean, readonly only: readonly string[] }
+  all: readonly Contender[],
+  { quick, goals, only }: Pick<Options, 'quick' | 'goals' | 'only'>
 ): readonly Contender[] {
   const compared = all.some(({ name, missing }) => name === yardstick && missing === undefined)
   return all.filter(({ name }) => {
-    if (only.length > 0) {
-      return name === 'direct' || name === yardstick || only.some((text) => name.includes(text))
-    }
-    return !quick || quickNames.includes(name) || (name === 'direct' && !compared)
+    if (isYardstick(name)) return true
+    if (only.length > 0) return name === 'direct' || only.some((text) => name.includes(text))
+    return !(quick || goals) || goalNames.includes(name) || (name === 'direct' && !compared)
   })
+}
+
+/** HAProxy, with whatever buffers. */
+function isYardstick(name: string): boolean {
+  return name === yardstick || name.startsWith(`${yardstick} `)
 }
 
 const nothingToVerify = (): Promise<void> => Promise.resolve()
@@ -47,6 +56,10 @@ const direct: Contender = {
   start: (services) => Promise.resolve({
     ports: services, pid: undefined, verify: nothingToVerify, stop: () => Promise.resolve()
   })
+}
+
+function haproxyForBulk(bufferKiB: number): Contender {
+  return { ...haproxy(`${yardstick} ${bufferKiB}K`, bufferKiB * 1024), only: 'bulk' }
 }
 
 /** HAProxy in `mode tcp` with one thread; `bufferBytes` where it is not to be its own default (16 KiB). */
@@ -113,7 +126,7 @@ function haproxyFile(
   ports: readonly number[], services: readonly number[], bufferBytes: number | undefined
 ): string {
   const lines = [
-    'global', '  nbthread 1', '  maxconn 5000',
+    'global', '  nbthread 1', `  maxconn ${connectionsMax()}`,
     ...bufferBytes === undefined ? [] : [`  tune.bufsize ${bufferBytes}`],
     'defaults', '  mode tcp', '  timeout connect 5s', '  timeout client 1h', '  timeout server 1h'
   ]

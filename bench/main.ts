@@ -3,6 +3,7 @@ import { chosenContenders, contenders, yardstick } from './contenders.ts'
 import { bestVariant, summarize } from './figures.ts'
 import { parseOptions, usage, type Options } from './options.ts'
 import { endProgramsAtExit, pinned } from './program.ts'
+import { goals } from './results/goals.ts'
 import { startServices } from './services.ts'
 import { ratioTable } from './tables.ts'
 import { workloads } from './workloads.ts'
@@ -18,7 +19,8 @@ function report(bench: Bench, reference: string, options: Options): void {
     const { quick, seconds } = options
     const loads = bench.workloads.map(({ name, unit }) => ({ name, unit }))
     const all = {
-      yardstick: reference, quick, rounds, seconds, pinned, contenders: bench.contenders, workloads: loads,
+      yardstick: reference, quick, rounds, seconds, pinned,
+      contenders: bench.contenders.map(({ name }) => name), workloads: loads,
       missing, repeated, failures, summaries
     }
     process.stdout.write(`${JSON.stringify(all)}\n`)
@@ -40,11 +42,13 @@ function toldTwice(what: string, texts: readonly string[]): string[] {
 }
 
 async function run(options: Options): Promise<boolean> {
-  const bench = new Bench(options, await startServices(), workloads)
+  const wanted = workloads.filter(({ name }) => !options.goals || goals.some(({ load }) => load === name))
+  const bench = new Bench(options, await startServices(), wanted)
   try {
     await bench.startAll(chosenContenders(contenders(), options))
-    const reference = bench.contenders.includes(yardstick) ? yardstick : 'direct'
-    if (!bench.contenders.includes(reference)) throw new Error('there is nothing to compare with')
+    const names = bench.contenders.map(({ name }) => name)
+    const reference = names.includes(yardstick) ? yardstick : 'direct'
+    if (!names.includes(reference)) throw new Error('there is nothing to compare with')
     if (bench.workloads.length === 0) throw new Error('there is no workload to run')
     await bench.calibrate()
     await bench.measure()

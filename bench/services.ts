@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { httpFile, installedNginx, nginxArgs } from './nginx.ts'
 import { freePorts, Program, programPath } from './program.ts'
-import type { ServiceName } from './workloads.ts'
+import { slowServiceUs, type ServiceName } from './workloads.ts'
 
 export interface Services {
   /** No port: the service is not there, and {@link Services.missing} says why. */
@@ -20,7 +20,7 @@ interface Service {
 
 /**
  * Starts what is behind every contender: a real Redis without persistence, the other end of bulk transfer,
- * and an nginx that answers HTTP. Rejects without Redis; does without nginx.
+ * a service that takes its time, and an nginx that answers HTTP. Rejects without Redis; does without nginx.
  */
 export async function startServices(): Promise<Services> {
   const started: Service[] = []
@@ -33,13 +33,15 @@ export async function startServices(): Promise<Services> {
     return service.port
   }
   try {
-    const [redis, bulk] = [await add(startRedis()), await add(startBulk())]
+    const redis = await add(startRedis())
+    const bulk = await add(startOwn('bulk service', 'bulk.ts', ['serve']))
+    const slow = await add(startOwn('slow service', 'slow-service.ts', [String(slowServiceUs)]))
     const nginx = installedNginx()?.program
     if (nginx === undefined) {
       const missing = ['the HTTP service: nginx is not installed (Debian package nginx-light)']
-      return { ports: { redis, bulk }, missing, stop }
+      return { ports: { redis, bulk, slow }, missing, stop }
     }
-    return { ports: { redis, bulk, http: await add(startHttp(nginx)) }, missing: [], stop }
+    return { ports: { redis, bulk, slow, http: await add(startHttp(nginx)) }, missing: [], stop }
   } catch (error) {
     await stop()
     throw error
@@ -51,13 +53,14 @@ async function startRedis(): Promise<Service> {
   if (server === undefined) throw new Error('redis-server is not installed (Debian package redis-server)')
   const [port = 0] = await freePorts(1)
   const quiet = ['--save', '', '--appendonly', 'no', '--loglevel', 'warning', '--daemonize', 'no']
-  const args = ['--port', String(port), '--bind', '127.0.0.1', '--maxclients', '10000', ...quiet]
+  const args = ['--port', String(port), '--bind', '127.0.0.1', '--maxclients', '60000', ...quiet]
   return listening(new Program('redis-server', 'others', server, args), port)
 }
 
-async function startBulk(): Promise<Service> {
-  const program = fileURLToPath(new URL('bulk.ts', import.meta.url))
-  const service = new Program('bulk service', 'others', process.execPath, ['--import=tsx', program, 'serve'])
+/** One of ours, which says its port. */
+async function startOwn(name: string, file: string, args: readonly string[]): Promise<Service> {
+  const program = fileURLToPath(new URL(file, import.meta.url))
+  const service = new Program(name, 'others', process.execPath, ['--import=tsx', program, ...args])
   const port = Number(await service.firstLine())
   return { port, stop: () => service.stop() }
 }

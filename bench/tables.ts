@@ -1,15 +1,17 @@
 import { renderTable } from '../src/observe/table.ts'
+import { runsWith, type Contender } from './contender.ts'
 import type { Summary } from './figures.ts'
 import type { Workload } from './workloads.ts'
 
-type Named = Pick<Workload, 'name' | 'unit'>
+type NamedLoad = Pick<Workload, 'name' | 'unit' | 'service'>
+type NamedContender = Pick<Contender, 'name' | 'only'>
 
 /**
  * A part per workload, a line per contender in it: rate, p50, p99 and CPU as ratios to the yardstick, and
  * then rate, p50 and p99 themselves.
  */
 export function ratioTable(
-  summaries: readonly Summary[], workloads: readonly Named[], contenders: readonly string[],
+  summaries: readonly Summary[], workloads: readonly NamedLoad[], contenders: readonly NamedContender[],
   yardstick: string
 ): string[] {
   const rows: string[][] = []
@@ -18,7 +20,7 @@ export function ratioTable(
     const other = here.find((summary) => summary.yardstick !== yardstick)
     const heading = other === undefined ? workload.name : `${workload.name} (to ${other.yardstick})`
     rows.push([heading, 'rate', 'p50', 'p99', 'CPU'])
-    for (const name of contenders) {
+    for (const { name } of contenders.filter((one) => runsWith(one, workload.service))) {
       const found = here.find(({ contender }) => contender === name)
       rows.push([`  ${name}`, ...found === undefined ? ['failed'] : cellsOf(found, workload.unit)])
     }

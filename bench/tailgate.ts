@@ -29,8 +29,24 @@ export function tailgate(mode: Mode): Contender {
   return {
     name: `tailgate ${mode}`,
     missing: built ? missingFor(mode) : `dist has no ${verbs.join(' or ')} to run (npm run ready)`,
-    start: (services) => new Installation(mode, services).start()
+    start: (services) => startTailgate(mode, services)
   }
+}
+
+/** A gateway that runs, and where it can be asked about itself. */
+export interface RunningTailgate extends Running {
+  readonly pid: number
+  /** The socket for {@link askStatus}. */
+  readonly admin: string
+  /** The port of the gateway's metrics. */
+  readonly metrics: number
+  /** The port that the link to the backup goes to; undefined where there is no backup. */
+  readonly backupLink: number | undefined
+}
+
+/** Starts what {@link tailgate} is. */
+export function startTailgate(mode: Mode, services: readonly number[]): Promise<RunningTailgate> {
+  return new Installation(mode, services).start()
 }
 
 function missingFor(mode: Mode): string | undefined {
@@ -49,6 +65,12 @@ function logOf(mode: Mode): { readonly durability: string, readonly log: Readonl
     : { durability: 'memory', log: { memory: `${memoryBytes}B`, total: `${memoryBytes + diskBytes}B` } }
 }
 
+interface Host {
+  readonly name: string
+  /** Of its agent's link. */
+  readonly port: number
+}
+
 /** One gateway, and for a replicated guest two agents, in a directory that goes when they stop. */
 class Installation {
   #mode: Mode
@@ -60,7 +82,7 @@ class Installation {
     this.#services = services
   }
 
-  async start(): Promise<Running> {
+  async start(): Promise<RunningTailgate> {
     const directory = await mkdtemp(join(tmpdir(), 'tailgate-bench-'))
     const [metrics = 0, first = 0, second = 0, ...ports] = await freePorts(3 + this.#services.length)
     const hosts = [{ name: primary, port: first }, { name: backup, port: second }]
@@ -70,7 +92,8 @@ class Installation {
       const gateway = await this.#startGateway(directory, metrics, links, ports)
       const before = links.length === 0 ? undefined : await replicating(directory)
       return {
-        ports, pid: gateway.pid,
+        ports, pid: gateway.pid, admin: join(directory, 'state', 'admin.sock'), metrics,
+        backupLink: links.length === 0 ? undefined : second,
         verify: async () => {
           if (before === undefined) return
           await verifyReplication(directory, before)
@@ -84,7 +107,7 @@ class Installation {
     }
   }
 
-  async #startAgent(directory: string, link: { name: string, port: number }): Promise<void> {
+  async #startAgent(directory: string, link: Host): Promise<void> {
     const dataDir = join(directory, link.name)
     await mkdir(dataDir)
     const file = join(directory, `${link.name}.yaml`)
@@ -102,8 +125,7 @@ class Installation {
   }
 
   async #startGateway(
-    directory: string, metrics: number, links: readonly { name: string, port: number }[],
-    ports: readonly number[]
+    directory: string, metrics: number, links: readonly Host[], ports: readonly number[]
   ): Promise<Program> {
     const file = join(directory, 'gateway.yaml')
     const services = ports.map((port, index) => ({

@@ -3,8 +3,10 @@ import { Program, programPath } from './program.ts'
 import { benchmarkFigure, wrkFigure, type Figure } from './tool-figures.ts'
 
 /** The services behind every contender. */
-export const serviceNames = ['redis', 'bulk', 'http'] as const
+export const serviceNames = ['redis', 'bulk', 'slow', 'http'] as const
 export type ServiceName = typeof serviceNames[number]
+/** What an answer of the slow service takes, in microseconds. */
+export const slowServiceUs = 300
 
 /** How much one run does. */
 export interface Work {
@@ -40,17 +42,20 @@ export const workloads: readonly Workload[] = [
   redis('set, 50 connections', 10_000, ['-c', '50', '-t', 'set']),
   redis('get, 1 connection', 1000, ['-c', '1', '-t', 'get']),
   redis('set, 1 connection', 1000, ['-c', '1', '-t', 'set']),
+  redis(`get, 1 connection, service ${slowServiceUs} us`, 500, ['-c', '1', '-t', 'get'], 'slow'),
   redis('get, 50 x pipeline 16', 100_000, ['-c', '50', '-P', '16', '-t', 'get']),
   redis('set, 50 x pipeline 16', 100_000, ['-c', '50', '-P', '16', '-t', 'set']),
   http('http keep-alive, 64 connections', 64),
   redis('churn, 50 connections', 2000, ['-c', '50', '-k', '0', '-t', 'get']),
-  bulk('bulk up', 'up'),
-  bulk('bulk down', 'down')
+  bulk('bulk up', 'up', 2),
+  bulk('bulk down', 'down', 2)
 ]
 
-function redis(name: string, amountAtFirst: number, args: readonly string[]): Workload {
+function redis(
+  name: string, amountAtFirst: number, args: readonly string[], service: ServiceName = 'redis'
+): Workload {
   return {
-    name, service: 'redis', unit: 'requests', amountAtFirst, fillsLog: false,
+    name, service, unit: 'requests', amountAtFirst, fillsLog: false,
     missing: benchmarkProgram === undefined
       ? 'redis-benchmark is not installed (Debian package redis-tools)'
       : undefined,
@@ -78,14 +83,19 @@ function http(name: string, connections: number): Workload {
 }
 
 const bulkProgram = fileURLToPath(new URL('bulk.ts', import.meta.url))
-const bulkConnections = 2
 
-function bulk(name: string, direction: 'up' | 'down'): Workload {
+/** A byte at a time on each connection, sent back by the service: an input of its own each. */
+export function echo(connections: number): Workload {
+  const name = `one byte at a time, ${connections} connection${connections === 1 ? '' : 's'}`
+  return { ...bulk(name, 'echo', connections), amountAtFirst: 1000 }
+}
+
+function bulk(name: string, direction: 'up' | 'down' | 'echo', connections: number): Workload {
   return {
     name, service: 'bulk', unit: 'bytes', amountAtFirst: 64 << 20, fillsLog: direction === 'up',
     missing: undefined,
     async run(port, { amount, limitMs }) {
-      const args = ['--import=tsx', bulkProgram, 'load', port, direction, amount, bulkConnections].map(String)
+      const args = ['--import=tsx', bulkProgram, 'load', port, direction, amount, connections].map(String)
       const program = new Program('bulk load', 'others', process.execPath, args)
       const seconds = Number(await program.output(limitMs))
       return { rate: amount / seconds, amount, p50Ms: undefined, p99Ms: undefined }

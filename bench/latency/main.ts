@@ -1,5 +1,8 @@
 import { parseArgs } from 'node:util'
+import { say } from '../bench.ts'
+import { runsWith } from '../contender.ts'
 import { contenders, yardstick } from '../contenders.ts'
+import { commonFlags, commonOptions, optionsIfValid, type CommonOptions } from '../options.ts'
 import { endProgramsAtExit } from '../program.ts'
 import { startServices } from '../services.ts'
 import { intervals, measureDelays } from './delay.ts'
@@ -17,40 +20,19 @@ const usage = `usage: node --import=tsx bench/latency/main.ts [OPTIONS]
 
 const usual = ['tailgate plain', 'tailgate epoch']
 
-interface Options {
-  readonly json: boolean
-  readonly rounds: number
-  readonly seconds: number
-  readonly only: readonly string[]
+interface Options extends CommonOptions {
   readonly part: string | undefined
 }
 
 /** Undefined for a command line that is wrong. */
 function options(): Options | undefined {
-  try {
-    const { values } = parseArgs({
-      options: {
-        quick: { type: 'boolean', default: false },
-        json: { type: 'boolean', default: false },
-        rounds: { type: 'string' },
-        seconds: { type: 'string' },
-        only: { type: 'string', multiple: true, default: [] },
-        part: { type: 'string' }
-      }
-    })
-    const rounds = Number(values.rounds ?? (values.quick ? 1 : 5))
-    const seconds = Number(values.seconds ?? (values.quick ? 1 : 8))
-    const known = [undefined, 'load', 'delay'].includes(values.part)
-    if (!(known && Number.isInteger(rounds) && rounds > 0 && seconds > 0)) return undefined
-    return { json: values.json, rounds, seconds, only: values.only, part: values.part }
-  } catch {
-    return undefined
-  }
-}
-
-/** Progress and complaints; the figures alone go to standard output. */
-function say(text: string): void {
-  process.stderr.write(`${text}\n`)
+  return optionsIfValid(() => {
+    const { values } = parseArgs({ options: { ...commonFlags, part: { type: 'string' } } })
+    const { part } = values
+    if (![undefined, 'load', 'delay'].includes(part)) throw new TypeError('part')
+    const usual = { full: { rounds: 5, seconds: 8 }, quick: { rounds: 1, seconds: 1 } }
+    return { ...commonOptions(values, usual), part }
+  })
 }
 
 class Latency {
@@ -70,7 +52,7 @@ class Latency {
 
   async #loads(): Promise<readonly LoadRun[]> {
     const { rounds, seconds, only } = this.#options
-    const wanted = contenders().filter(({ name }) =>
+    const wanted = contenders().filter((contender) => runsWith(contender, 'redis')).filter(({ name }) =>
       name === 'direct' || name === yardstick
         || (only.length === 0 ? usual.includes(name) : only.some((text) => name.includes(text))))
     const services = await startServices()

@@ -1,4 +1,5 @@
 import { median, type Quantity, type Summary } from '../figures.ts'
+import type { FootprintReport } from '../footprint/report.ts'
 import type { LatencyReport } from '../latency/report.ts'
 
 /** What `npm run bench -- --json` says, as far as it is read here. */
@@ -19,7 +20,10 @@ export interface Measured {
   /** One after the other, on the same machine. */
   readonly bench: readonly BenchRun[]
   readonly latency: readonly LatencyReport[]
+  readonly footprint: readonly FootprintReport[]
 }
+
+export const nothingMeasured: Measured = { bench: [], latency: [], footprint: [] }
 
 /** A ratio to the yardstick over all runs. */
 export interface Pooled {
@@ -34,18 +38,24 @@ export interface Pooled {
   readonly agree: boolean
 }
 
-/** Reads what a bench or a latency run wrote; npm's own lines before it do no harm. */
+/** Reads what a bench, a latency or a footprint run wrote; npm's own lines before it do no harm. */
 export function addFile(measured: Measured, file: string, text: string): Measured {
   const line = text.split('\n').findLast((one) => one.startsWith('{'))
   if (line === undefined) throw new Error(`${file}: there is no line of JSON`)
   const value: unknown = JSON.parse(line)
   if (isLatency(value)) return { ...measured, latency: [...measured.latency, value] }
+  if (isFootprint(value)) return { ...measured, footprint: [...measured.footprint, value] }
   if (isBench(value)) return { ...measured, bench: [...measured.bench, value] }
-  throw new Error(`${file}: this is neither from \`npm run bench -- --json\` nor from the latency runs`)
+  const sources = '`npm run bench -- --json` nor from the latency or footprint runs'
+  throw new Error(`${file}: this is neither from ${sources}`)
 }
 
 function isLatency(value: unknown): value is LatencyReport {
   return has(value, ['loads', 'delays', 'failures']) && 'kind' in value && value.kind === 'latency'
+}
+
+function isFootprint(value: unknown): value is FootprintReport {
+  return has(value, ['idle', 'link', 'failures']) && 'kind' in value && value.kind === 'footprint'
 }
 
 function isBench(value: unknown): value is BenchRun {
@@ -77,6 +87,14 @@ export function pooled(
     median: median(medians), min: Math.min(...mins), max: Math.max(...maxs), medians,
     agree: Math.max(...mins) <= Math.min(...maxs)
   }
+}
+
+/** Each run's own median; undefined where a run did not measure it. */
+export function mediansByRun(
+  { bench }: Measured, workload: string, contender: string, quantity: Quantity
+): readonly (number | undefined)[] {
+  return bench.map(({ summaries }) => summaries.find((summary) =>
+    summary.workload === workload && summary.contender === contender)?.ratios[quantity]?.median)
 }
 
 /** Names in the order in which they come first. */

@@ -4,15 +4,16 @@ import { mkdir, open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { addFile, type Measured } from './input.ts'
+import { addFile, nothingMeasured } from './input.ts'
 import { writeResults } from './write.ts'
 
 const usage = `usage: npm run bench:results -- FILE...
        npm run bench:results -- --measure DIRECTORY [--runs N] [--quick]
-  FILE                 what \`npm run bench -- --json\` or the latency runs (--json) wrote; of the bench there
-                       may be several runs, which are shown side by side
-  --measure DIRECTORY  runs the bench N times (3) and the latency runs once, keeps what they say in DIRECTORY,
-                       and makes the results of that; over an hour, with --quick about ten minutes
+  FILE                 what \`npm run bench -- --json\`, the latency or the footprint runs (--json) wrote; of
+                       each there may be several runs, which are shown side by side
+  --measure DIRECTORY  runs bench and footprint N times (3) and the latency runs once, keeps what they say
+                       in DIRECTORY, and makes the results of that; under an hour, with --quick a quarter.
+                       All contenders and workloads are in the first run only, those with goals in all
   --out DIRECTORY      where RESULTS.md and results-svg go (the directory bench)`
 
 const bench = fileURLToPath(new URL('..', import.meta.url))
@@ -46,6 +47,9 @@ function options(): Options | undefined {
   }
 }
 
+/** Fewer than the latency runs have by themselves, so that all takes less than an hour. */
+const latencyRounds = 3
+
 /** Runs everything, and answers the files with what was said. */
 async function measured(directory: string, runs: number, quick: boolean): Promise<readonly string[]> {
   await mkdir(directory, { recursive: true })
@@ -53,10 +57,14 @@ async function measured(directory: string, runs: number, quick: boolean): Promis
   const files: string[] = []
   for (let run = 1; run <= runs; run++) {
     process.stderr.write(`bench, run ${run} of ${runs}\n`)
-    files.push(await saved('main.ts', args, join(directory, `bench-${run}.json`)))
+    const benchArgs = run === 1 ? args : [...args, '--goals']
+    files.push(await saved('main.ts', benchArgs, join(directory, `bench-${run}.json`)))
+    process.stderr.write(`footprint, run ${run} of ${runs}\n`)
+    files.push(await saved('footprint/main.ts', args, join(directory, `footprint-${run}.json`)))
   }
   process.stderr.write('latency runs\n')
-  files.push(await saved('latency/main.ts', args, join(directory, 'latency.json')))
+  const latencyArgs = quick ? args : [...args, '--rounds', String(latencyRounds)]
+  files.push(await saved('latency/main.ts', latencyArgs, join(directory, 'latency.json')))
   return files
 }
 
@@ -77,7 +85,7 @@ async function saved(script: string, args: readonly string[], file: string): Pro
 /** 0, or 1 with the reason on standard error. */
 async function run({ files, measure, runs, quick, out }: Options): Promise<number> {
   try {
-    let all: Measured = { bench: [], latency: [] }
+    let all = nothingMeasured
     for (const file of measure === undefined ? files : await measured(measure, runs, quick)) {
       all = addFile(all, file, await readFile(file, 'utf8'))
     }

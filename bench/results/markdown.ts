@@ -1,9 +1,11 @@
 import type { Quantity, Summary } from '../figures.ts'
 import { median } from '../figures.ts'
 import { percents, type LatencyReport, type LoadRun, type Percentile } from '../latency/report.ts'
-import { goalContenders, goals, halfLoadP999Ms, isMet, type Goal, type GoalColumn } from './goals.ts'
-import { cellsOf, namesOf, pooled, type Measured, type Pooled } from './input.ts'
+import { footprintPart } from './footprint-part.ts'
+import { agreementPart, goalPart } from './goal-part.ts'
+import { cellsOf, namesOf, pooled, type Measured } from './input.ts'
 import { msText } from './latency-chart.ts'
+import { table } from './markdown-table.ts'
 
 /** The charts that were drawn, as paths from where RESULTS.md is. */
 export interface Charts {
@@ -12,115 +14,44 @@ export interface Charts {
   readonly delay?: string
 }
 
-const quantityTexts: Readonly<Record<Quantity, string>> = {
-  rate: 'rate', p50: 'p50', p99: 'p99', cpu: 'CPU per request'
-}
-const columns = Object.keys(goalContenders) as GoalColumn[]
 const percentiles = Object.keys(percents) as Percentile[]
 const percentileTexts = ['p50', 'p90', 'p99', 'p99.9', 'max']
 
 /** The whole of RESULTS.md. The same input gives the same text. */
 export function resultsText(measured: Measured, charts: Charts): string {
-  const { bench, latency } = measured
+  const { bench, latency, footprint } = measured
   return `${[
     '# Results', '',
     'Made by `npm run bench:results`; bench/README.md says what runs and how to read it.', '',
     ...provenance(measured), ...warnings(measured),
-    ...bench.length === 0 ? [] : [...goalPart(measured), ...agreementPart(measured)],
+    ...goalPart(measured), ...agreementPart(measured),
     ...bench.length === 0 ? [] : ratioPart(measured, charts.throughput),
+    ...footprintPart(footprint),
     ...latency.some(({ loads }) => loads.length > 0) ? loadPart(latency, charts.latency) : [],
     ...latency.some(({ delays }) => delays.length > 0) ? delayPart(latency, charts.delay) : []
   ].join('\n').trimEnd()}\n`
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const lineOf = (cells: readonly string[]): string =>
-    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
-  const rule = head.map((_, index) => index === 0 ? '---' : '---:')
-  return [lineOf(head), lineOf(rule), ...rows.map(lineOf), '']
 }
 
 function picture(what: string, file: string | undefined): string[] {
   return file === undefined ? [] : [`![${what}](${file})`, '']
 }
 
-function provenance({ bench, latency }: Measured): string[] {
-  const machines = [...new Set(latency.map(({ machine }) => machine))]
+function provenance({ bench, latency, footprint }: Measured): string[] {
+  const machines = [...new Set([...latency, ...footprint].map(({ machine }) => machine))]
   const runs = bench.map(({ rounds, seconds, pinned }) =>
     `- ${rounds} rounds, about ${seconds} s each, `
       + (pinned ? 'contenders on a processor of their own' : 'all on the same processors'))
   return [
     ...machines.map((machine) => `- ${machine}`), ...runs,
-    ...namesOf(bench.map(({ missing }) => missing)).map((reason) => `- left out: ${reason}`), ''
+    ...namesOf([...bench, ...footprint].map(({ missing }) => missing)).map((one) => `- left out: ${one}`), ''
   ]
 }
 
-function warnings({ bench, latency }: Measured): string[] {
-  const failures = [...bench, ...latency].flatMap((run) => run.failures)
+function warnings({ bench, latency, footprint }: Measured): string[] {
+  const failures = [...bench, ...latency, ...footprint].flatMap((run) => run.failures)
   if (failures.length === 0) return []
   return ['**Something failed, so these figures do not hold:**', '',
     ...failures.map((failure) => `- ${failure.split('\n', 1)[0] ?? ''}`), '']
-}
-
-// ---- goals
-
-function goalPart(measured: Measured): string[] {
-  const head = ['load', 'quantity', ...columns.flatMap((column) => [`${column}: goal`, 'reached'])]
-  const rows = goals.map((goal) => [
-    goal.load, quantityTexts[goal.quantity],
-    ...columns.flatMap((column) => goalCells(measured, goal, column))
-  ])
-  return [
-    '## Goals, and what was reached', '',
-    'Ratios to HAProxy in the same round, medians and in brackets the least and the largest of all rounds. '
-      + 'For bulk, HAProxy has the buffers that are best for it. `plain` replicates nothing, `epoch` holds '
-      + "responses until the backup has their input in memory, `disk` until it is on the backup's disk.", '',
-    ...table(head, rows), ...halfLoadPart(measured.latency)
-  ]
-}
-
-function goalCells(measured: Measured, { load, quantity, goals: all }: Goal, column: GoalColumn): string[] {
-  const goal = all[column]
-  if (goal === undefined) return ['', '']
-  const reached = pooled(measured, load, goalContenders[column], quantity)
-  const wanted = `${quantity === 'rate' ? '≥' : '≤'} ${goal.toFixed(2)}`
-  if (reached === undefined) return [wanted, 'not measured']
-  return [wanted, `${verdict(isMet(quantity, goal, reached.median))} ${spreadText(reached)}`]
-}
-
-function verdict(met: boolean): string {
-  return met ? '✓' : '✗'
-}
-
-function spreadText({ median: middle, min, max }: Pooled): string {
-  return `**${middle.toFixed(2)}** (${min.toFixed(2)}-${max.toFixed(2)})`
-}
-
-function halfLoadPart(reports: readonly LatencyReport[]): string[] {
-  const half = reports.flatMap(({ loads }) => loads)
-    .filter(({ fraction, contender }) => fraction === 0.5 && contender.startsWith('tailgate'))
-  if (half.length === 0) return []
-  const rows = half.map(({ contender, latency: { p999 } }) => [
-    contender, `≤ ${halfLoadP999Ms} ms`,
-    `${verdict(p999.median <= halfLoadP999Ms)} **${msText(p999.median)}**`
-  ])
-  return ['At half of its own capacity:', '', ...table(['p99.9', 'goal', 'reached'], rows)]
-}
-
-/** Only several runs can agree. */
-function agreementPart(measured: Measured): string[] {
-  if (measured.bench.length < 2) return []
-  const rows = goals.flatMap(({ load, quantity, goals: values }) => columns.flatMap((column) => {
-    if (values[column] === undefined) return []
-    const reached = pooled(measured, load, goalContenders[column], quantity)
-    if (reached === undefined) return []
-    const medians = reached.medians.map((ratio) => ratio.toFixed(2)).join(', ')
-    return [[load, quantityTexts[quantity], column, medians, reached.agree ? 'yes' : '**no**']]
-  }))
-  return [
-    '## Do the runs agree?', '', 'Each run\'s median, and whether the spreads of their rounds overlap.', '',
-    ...table(['load', 'quantity', 'contender', 'medians', 'agree'], rows)
-  ]
 }
 
 // ---- ratios

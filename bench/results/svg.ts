@@ -8,9 +8,10 @@ export const faint = '#6e7781'
 const gridColour = '#e4e7eb'
 
 const colours: Readonly<Record<string, string>> = {
-  direct: '#9aa4af', haproxy: '#4b5563', 'haproxy 64K': '#6b7280', 'nginx stream': '#b4bcc6',
-  'tailgate plain': '#1a73e8', 'tailgate immediate': '#7a5af5', 'tailgate epoch': '#d9480f',
-  'tailgate epoch disk': '#9a5b23', epoch: '#d9480f', checkpoint: '#5b6472'
+  direct: '#9aa4af', haproxy: '#4b5563', 'haproxy 64K': '#6b7280', 'haproxy 128K': '#7b8391',
+  'haproxy 256K': '#8b93a1', 'nginx stream': '#b4bcc6', 'tailgate plain': '#1a73e8',
+  'tailgate immediate': '#7a5af5', 'tailgate epoch': '#d9480f', 'tailgate epoch disk': '#9a5b23',
+  epoch: '#d9480f', checkpoint: '#5b6472'
 }
 
 /** Peers are grey, Tailgate is coloured; a contender looks the same in all charts. */

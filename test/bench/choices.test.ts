@@ -8,12 +8,13 @@ import { parseOptions } from '../../bench/options.ts'
 const gibibyte = 2 ** 30
 
 void t.test('options', (t) => {
-  const nothing = { only: [], load: [], json: false }
+  const nothing = { only: [], load: [], json: false, goals: false }
   t.same(parseOptions([]), { ...nothing, quick: false, rounds: 5, seconds: 1.2 })
   t.same(parseOptions(['--quick']), { ...nothing, quick: true, rounds: 3, seconds: 0.4 })
-  const all = ['--quick', '--rounds', '9', '--seconds', '0.1', '--json', '--only', 'a', '--only', 'b']
+  const flags = ['--quick', '--json', '--goals']
+  const all = [...flags, '--rounds', '9', '--seconds', '0.1', '--only', 'a', '--only', 'b']
   t.same(parseOptions(all),
-    { quick: true, json: true, rounds: 9, seconds: 0.1, only: ['a', 'b'], load: [] })
+    { quick: true, goals: true, json: true, rounds: 9, seconds: 0.1, only: ['a', 'b'], load: [] })
   const wrong = [
     ['--rounds', '0'], ['--rounds', '1.5'], ['--seconds', '0'], ['--seconds', 'x'], ['--seconds', 'Infinity'],
     ['--unknown'], ['word']
@@ -29,14 +30,17 @@ void t.test('which contenders run', (t) => {
     'tailgate epoch disk', 'tailgate immediate']
   const all = names.map((name) => contender(name))
   const chosen = (from: readonly Contender[], quick: boolean, only: readonly string[] = []): string[] =>
-    chosenContenders(from, { quick, only }).map(({ name }) => name)
+    chosenContenders(from, { quick, goals: false, only }).map(({ name }) => name)
   t.same(chosen(all, false), names)
   const few = ['haproxy', 'haproxy 64K', 'tailgate plain', 'tailgate epoch', 'tailgate epoch disk']
   t.same(chosen(all, true), few)
+  const forGoals = chosenContenders(all, { quick: false, goals: true, only: [] })
+  t.same(forGoals.map(({ name }) => name), few, 'at full length')
   const noHaproxy = all.map(({ name }) => contender(name, name.startsWith('haproxy') ? 'missing' : undefined))
   t.same(chosen(noHaproxy, true), ['direct', ...few], 'something to compare with')
   for (const quick of [true, false]) {
-    t.same(chosen(all, quick, ['nginx', 'imm']), ['direct', 'haproxy', 'nginx stream', 'tailgate immediate'])
+    t.same(chosen(all, quick, ['nginx', 'imm']),
+      ['direct', 'haproxy', 'haproxy 64K', 'nginx stream', 'tailgate immediate'])
   }
   t.end()
 })

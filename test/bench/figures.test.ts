@@ -67,12 +67,16 @@ void t.test('the table', (t) => {
     { ...sample('haproxy 64K', 1, 2e9, 'up'), p50Ms: undefined, p99Ms: undefined }
   ]
   const summaries = summarize(samples, (name) => name === 'up' ? 'haproxy 64K' : 'haproxy')
-  const workloads = [{ name: 'get', unit: 'requests' as const }, { name: 'up', unit: 'bytes' as const }]
-  const lines = ratioTable(summaries, workloads, ['haproxy', 'haproxy 64K', 'other', 'direct'], 'haproxy')
+  const workloads = [
+    { name: 'get', unit: 'requests', service: 'redis' }, { name: 'up', unit: 'bytes', service: 'bulk' }
+  ] as const
+  const contenders = [
+    { name: 'haproxy' }, { name: 'haproxy 64K', only: 'bulk' }, { name: 'other' }, { name: 'direct' }
+  ] as const
+  const lines = ratioTable(summaries, workloads, contenders, 'haproxy')
   t.same(lines.map((line) => line.trim().split(/\s{2,}/)), [
     ['get', 'rate', 'p50', 'p99', 'CPU'],
     ['haproxy', '1.00', '1.00', '1.00', '1.00', '100/s', '0.010 ms', '0.030 ms'],
-    ['haproxy 64K', 'failed'],
     ['other', '0.50', '2.00', '2.00', '0.50', '50/s', '0.020 ms', '0.060 ms'],
     ['direct', '2.00', '0.50', '0.50', '-', '200/s', '0.005 ms', '0.015 ms'],
     [''],

@@ -1,0 +1,147 @@
+import { parseArgs } from 'node:util'
+import { say } from '../bench.ts'
+import { connectionsMax } from '../contender.ts'
+import { contenders, yardstick } from '../contenders.ts'
+import { commonFlags, commonOptions, optionsIfValid, type CommonOptions } from '../options.ts'
+import { endProgramsAtExit } from '../program.ts'
+import { startServices, type Services } from '../services.ts'
+import { workloads } from '../workloads.ts'
+import { measureIdle } from './idle.ts'
+import { linkLoads, linkMissing, measureLink } from './link.ts'
+import { footprintOf, type FootprintReport, type IdleFigure, type LinkFigure } from './report.ts'
+import { footprintTables } from './tables.ts'
+
+const usage = `usage: npm run bench:footprint -- [OPTIONS]
+  --quick          fewer connections, smaller loads, one round
+  --json           one line of JSON instead of tables
+  --rounds N       rounds of the active connection with and without idle ones (3; quick: 1)
+  --seconds S      about how long each takes (2; quick: 0.4)
+  --connections N  so many idle connections (2000, 8000 and 50000; quick: 500 and 2000), at most what the
+                   limit of open files allows; may be repeated
+  --only TEXT      only contenders whose name holds TEXT; may be repeated
+  --part PART      idle: only memory and latency with idle connections; link: only bytes on the link`
+
+interface Options extends CommonOptions {
+  readonly connections: readonly number[]
+  readonly part: string | undefined
+}
+
+/** Undefined for a command line that is wrong. */
+function options(): Options | undefined {
+  return optionsIfValid(() => {
+    const { values } = parseArgs({
+      options: { ...commonFlags, connections: { type: 'string', multiple: true }, part: { type: 'string' } }
+    })
+    const { part, quick } = values
+    if (![undefined, 'idle', 'link'].includes(part)) throw new TypeError('part')
+    const connections = values.connections?.map(Number) ?? (quick ? [500, 2000] : [2000, 8000, 50_000])
+    if (!connections.every((count) => Number.isInteger(count) && count > 0)) {
+      throw new TypeError('connections')
+    }
+    const usual = { full: { rounds: 3, seconds: 2 }, quick: { rounds: 1, seconds: 0.4 } }
+    return { ...commonOptions(values, usual), connections, part }
+  })
+}
+
+/** The rest is for the active connection, and for looking whether ports answer. */
+const idleMax = connectionsMax() - 50
+const idleNames = [yardstick, 'tailgate plain', 'tailgate epoch']
+
+class Footprint {
+  readonly #failures: string[] = []
+  readonly #missing: string[] = []
+  readonly #options: Options
+
+  constructor(options: Options) {
+    this.#options = options
+  }
+
+  async run(): Promise<FootprintReport> {
+    const { part } = this.#options
+    const services = await startServices()
+    try {
+      const idle = part === 'link' ? [] : await this.#idle(services)
+      const link = part === 'idle' ? [] : await this.#link(services)
+      const [failures, missing] = [this.#failures, this.#missing]
+      return footprintOf({ failures, missing, connectionsMax: idleMax, idle, link })
+    } finally {
+      await services.stop()
+    }
+  }
+
+  async #idle({ ports }: Services): Promise<readonly IdleFigure[]> {
+    const active = workloads.find(({ name }) => name === 'get, 1 connection')
+    if (active === undefined || active.missing !== undefined) {
+      this.#leaveOut(`idle connections: ${active?.missing ?? 'there is no such load'}`)
+      return []
+    }
+    const counts = [...new Set(this.#options.connections.map((count) => Math.min(count, idleMax)))]
+      .toSorted((a, b) => a - b)
+    const figures: IdleFigure[] = []
+    for (const contender of contenders().filter(({ name }) => this.#wanted(name, idleNames))) {
+      if (contender.missing !== undefined) {
+        this.#leaveOut(`${contender.name}: ${contender.missing}`)
+        continue
+      }
+      say(`${contender.name} with ${counts.join(', ')} idle connections`)
+      const { rounds, seconds } = this.#options
+      await this.#attempt(`${contender.name}, idle connections`, async () => {
+        figures.push(...await measureIdle(contender, ports.redis ?? 0, { counts, rounds, seconds, active }))
+      })
+    }
+    return figures
+  }
+
+  async #link({ ports }: Services): Promise<readonly LinkFigure[]> {
+    if (linkMissing !== undefined) {
+      this.#leaveOut(`bytes on the link: ${linkMissing}`)
+      return []
+    }
+    const figures: LinkFigure[] = []
+    for (const mode of ['epoch', 'epoch disk'] as const) {
+      const contender = contenders().find(({ name }) => name === `tailgate ${mode}`)
+      if (contender === undefined || !this.#wanted(contender.name, [contender.name])) continue
+      const reason = contender.missing
+      if (reason !== undefined) {
+        this.#leaveOut(`${contender.name}: ${reason}`)
+        continue
+      }
+      say(`${contender.name}, bytes on the link`)
+      const loads = linkLoads(this.#options.quick).filter(({ workload }) => workload.missing === undefined)
+      await this.#attempt(`${contender.name}, bytes on the link`, async () => {
+        figures.push(...await measureLink(mode, ports, loads))
+      })
+    }
+    return figures
+  }
+
+  #wanted(name: string, usual: readonly string[]): boolean {
+    const { only } = this.#options
+    return usual.includes(name) && (only.length === 0 || only.some((text) => name.includes(text)))
+  }
+
+  async #attempt(what: string, measure: () => Promise<void>): Promise<void> {
+    await measure().catch((error: unknown) => {
+      const text = `${what}: ${error instanceof Error ? error.message : String(error)}`
+      this.#failures.push(text)
+      say(`FAILED ${text}`)
+    })
+  }
+
+  #leaveOut(reason: string): void {
+    this.#missing.push(reason)
+    say(`SKIPPED ${reason}`)
+  }
+}
+
+endProgramsAtExit()
+const chosen = options()
+if (chosen === undefined) {
+  say(usage)
+  process.exitCode = 2
+} else {
+  const report = await new Footprint(chosen).run()
+  const text = chosen.json ? JSON.stringify(report) : `\n${footprintTables(report).join('\n')}`
+  process.stdout.write(`${text}\n`)
+  process.exitCode = report.failures.length === 0 ? 0 : 1
+}

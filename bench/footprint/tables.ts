@@ -1,0 +1,54 @@
+import { renderTable } from '../../src/observe/table.ts'
+import { bytesPerConnection, linkParts } from './report.ts'
+import type { FootprintReport, IdleFigure, LinkFigure } from './report.ts'
+
+/** What a gateway has today, in one place for all who tell it. */
+export const noWorkers = 'four guests and two worker processes: not measured, '
+  + 'as a gateway has no worker processes'
+
+/** For a terminal. */
+export function footprintTables({ idle, link, connectionsMax }: FootprintReport): string[] {
+  const right = Array.from({ length: 9 }, () => 'right' as const)
+  const told = idle.length === 0 ? [] : [
+    ...renderTable([idleHead, ...idle.map(idleCells)], { align: ['left', ...right] }),
+    `The limit of open files allows ${connectionsMax} connections.`, ''
+  ]
+  const linkTold = link.length === 0 ? [] : [
+    ...renderTable([linkHead, ...link.map(linkCells)], { align: ['left', 'left', ...right] }), ''
+  ]
+  return [...told, ...linkTold, noWorkers]
+}
+
+export const idleHead = [
+  'idle connections', 'how many', 'memory before', 'with them', 'bytes each', 'p50 without', 'p50 with',
+  'p99 without', 'p99 with'
+] as const
+
+export function idleCells(figure: IdleFigure): string[] {
+  const { contender, connections, rssBytes, rssBeforeBytes } = figure
+  const times = [figure.p50AloneMs, figure.p50Ms, figure.p99AloneMs, figure.p99Ms]
+  return [
+    contender, String(connections), mebibytes(rssBeforeBytes), mebibytes(rssBytes),
+    String(Math.round(bytesPerConnection(figure))), ...times.map((time) => `${time.toFixed(3)} ms`)
+  ]
+}
+
+export const linkHead = [
+  'bytes on the link', 'load', 'events', 'events per epoch', 'input per event', '+ record head', '+ frame',
+  'frame per epoch', 'of what is allowed'
+] as const
+
+export function linkCells(figure: LinkFigure): string[] {
+  const parts = linkParts(figure)
+  const { eventsPerEpoch, inputPerEvent, recordHeadPerEvent, framePerEvent, framePerEpoch, ofAllowed } = parts
+  return [
+    figure.contender, figure.load, String(figure.events),
+    ...[eventsPerEpoch, inputPerEvent, recordHeadPerEvent, framePerEvent, framePerEpoch]
+      .map((value) => value.toFixed(1)),
+    ofAllowed.toFixed(2)
+  ]
+}
+
+function mebibytes(bytes: number): string {
+  return `${(bytes / (1 << 20)).toFixed(1)} MiB`
+}
