@@ -96,6 +96,18 @@ const onTheLink = [
   })
 }))
 
+/** Commits that take longer are fewer: what came meanwhile goes together. */
+const growing: FigureGoal = {
+  load: 'get, 50 connections', quantity: 'events per epoch, to those in memory', goal: 1, atLeast: true,
+  contender: goalContenders.disk, text: twoDecimals,
+  reached: ({ footprint }) => footprint.map(({ link }) => {
+    const [memory, disk] = [goalContenders.epoch, goalContenders.disk].map((contender) =>
+      link.find((one) => one.load === 'get, 50 connections' && one.contender === contender))
+    if (memory === undefined || disk === undefined) return undefined
+    return linkParts(disk).eventsPerEpoch / linkParts(memory).eventsPerEpoch
+  })
+}
+
 const whole = (value: number): string => String(Math.round(value))
 const noMore = { atLeast: false, text: twoDecimals } as const
 
@@ -109,6 +121,7 @@ export const figureGoals: readonly FigureGoal[] = [
   ...idle('p99 of an active one, to that without them', { goal: flat, ...noMore },
     ({ p99Ms, p99AloneMs }) => p99Ms / p99AloneMs),
   ...onTheLink,
+  growing,
   {
     load: 'four guests, two worker processes', quantity: 'throughput, to that of one', goal: 1, atLeast: true,
     contender: goalContenders.epoch, text: twoDecimals, reached: () => []
