@@ -15,7 +15,7 @@ const usage = `usage: npm run bench:footprint -- [OPTIONS]
   --quick          fewer connections, smaller loads, one round
   --json           one line of JSON instead of tables
   --rounds N       rounds of the active connection with and without idle ones (3; quick: 1)
-  --seconds S      about how long each takes (2; quick: 0.4)
+  --seconds S      about how long each takes (1; quick: 0.4)
   --connections N  so many idle connections (2000, 8000 and 50000; quick: 500 and 2000), at most what the
                    limit of open files allows; may be repeated
   --only TEXT      only contenders whose name holds TEXT; may be repeated
@@ -38,7 +38,7 @@ function options(): Options | undefined {
     if (!connections.every((count) => Number.isInteger(count) && count > 0)) {
       throw new TypeError('connections')
     }
-    const usual = { full: { rounds: 3, seconds: 2 }, quick: { rounds: 1, seconds: 0.4 } }
+    const usual = { full: { rounds: 3, seconds: 1 }, quick: { rounds: 1, seconds: 0.4 } }
     return { ...commonOptions(values, usual), connections, part }
   })
 }

@@ -26,8 +26,8 @@ void t.test('options', (t) => {
 void t.test('which contenders run', (t) => {
   const contender = (name: string, missing?: string): Contender =>
     ({ name, missing, start: () => Promise.reject(new Error('not here')) })
-  const names = ['direct', 'haproxy', 'haproxy 64K', 'nginx stream', 'tailgate plain', 'tailgate epoch',
-    'tailgate epoch disk', 'tailgate immediate']
+  const names = ['direct', 'haproxy', 'haproxy 64K', 'haproxy 256K', 'nginx stream', 'tailgate plain',
+    'tailgate epoch', 'tailgate epoch disk', 'tailgate immediate']
   const all = names.map((name) => contender(name))
   const chosen = (from: readonly Contender[], quick: boolean, only: readonly string[] = []): string[] =>
     chosenContenders(from, { quick, goals: false, only }).map(({ name }) => name)
@@ -35,12 +35,13 @@ void t.test('which contenders run', (t) => {
   const few = ['haproxy', 'haproxy 64K', 'tailgate plain', 'tailgate epoch', 'tailgate epoch disk']
   t.same(chosen(all, true), few)
   const forGoals = chosenContenders(all, { quick: false, goals: true, only: [] })
-  t.same(forGoals.map(({ name }) => name), few, 'at full length')
+  t.same(forGoals.map(({ name }) => name), few.toSpliced(2, 0, 'haproxy 256K'), 'at full length')
   const noHaproxy = all.map(({ name }) => contender(name, name.startsWith('haproxy') ? 'missing' : undefined))
   t.same(chosen(noHaproxy, true), ['direct', ...few], 'something to compare with')
   for (const quick of [true, false]) {
     t.same(chosen(all, quick, ['nginx', 'imm']),
-      ['direct', 'haproxy', 'haproxy 64K', 'nginx stream', 'tailgate immediate'])
+      ['direct', 'haproxy', 'haproxy 64K', ...quick ? [] : ['haproxy 256K'], 'nginx stream',
+        'tailgate immediate'])
   }
   t.end()
 })
