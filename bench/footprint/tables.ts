@@ -3,8 +3,8 @@ import { bytesPerConnection, linkParts } from './report.ts'
 import type { FootprintReport, IdleFigure, LinkFigure } from './report.ts'
 
 /** What a gateway has today, in one place for all who tell it. */
-export const noWorkers = 'four guests and two worker processes: not measured, '
-  + 'as a gateway has no worker processes'
+export const noWorkers = 'Four guests and two worker processes are not measured: '
+  + 'a gateway has no worker processes.'
 
 /** For a terminal. */
 export function footprintTables({ idle, link, connectionsMax }: FootprintReport): string[] {
@@ -42,7 +42,7 @@ export function linkCells(figure: LinkFigure): string[] {
   const parts = linkParts(figure)
   const { eventsPerEpoch, inputPerEvent, recordHeadPerEvent, framePerEvent, framePerEpoch, ofAllowed } = parts
   return [
-    figure.contender, figure.load, String(figure.events),
+    figure.contender, figure.load, String(Math.round(figure.events)),
     ...[eventsPerEpoch, inputPerEvent, recordHeadPerEvent, framePerEvent, framePerEpoch]
       .map((value) => value.toFixed(1)),
     ofAllowed.toFixed(2)

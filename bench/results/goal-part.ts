@@ -20,7 +20,7 @@ export function goalPart(measured: Measured): string[] {
       + 'For bulk, HAProxy has the buffers that are best for it. `tailgate plain` replicates nothing, '
       + '`tailgate epoch` holds responses until the backup has their input in memory, `tailgate epoch disk` '
       + "until it is on the backup's disk. That latency is to stay flat has no number; 1.10 is taken.", '',
-    ...table(head, rows), `Of ${noWorkers}.`, ''
+    ...table(head, rows), noWorkers, ''
   ]
 }
 
