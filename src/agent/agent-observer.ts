@@ -90,6 +90,8 @@ export class AgentObserver implements GuestObserver {
   lease(remainingMs: number): void {
     clearTimeout(this.#leaseTimer)
     this.#leaseEnd = performance.now() + remainingMs
+    // A guest that waits for its first lease has not lost one.
+    if (remainingMs === 0) return
     this.#leaseTimer = setTimeout(() => {
       this.#metrics.leaseEnds.with({ guest: this.#guest }).value++
       this.#logger.event('lease.ended', { guest: this.#guest })

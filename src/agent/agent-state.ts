@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { generation } from '../core/ids.ts'
+import { gatewayId, generation, noGateway } from '../core/ids.ts'
 import { freshAgentState, type AgentState } from '../core/agent/port.ts'
 import { StateFile } from '../state/state-file.ts'
 
@@ -35,10 +35,15 @@ function written(state: AgentState): object {
 function parseAgentState(value: unknown): AgentState | undefined {
   if (typeof value !== 'object' || value === null) return undefined
   const { format: found, generation: number, role, started, checkpoints } = value as Record<string, unknown>
-  if (found !== format || !isCount(number) || !isCount(checkpoints)) return undefined
+  // A state of before agents were bound to a gateway names none.
+  const { gateway = noGateway, incarnation = 0 } = value as Record<string, unknown>
+  if (found !== format || !isCount(number) || !isCount(checkpoints) || !isCount(incarnation)) return undefined
+  if (typeof gateway !== 'string' || !/^[0-9a-f]{16}$/.test(gateway)) return undefined
   if (typeof started !== 'boolean') return undefined
   if (role !== 'primary' && role !== 'backup' && role !== 'idle') return undefined
-  return { generation: generation(number), role, started, checkpoints }
+  return {
+    generation: generation(number), gateway: gatewayId(gateway), incarnation, role, started, checkpoints
+  }
 }
 
 function isCount(value: unknown): value is number {

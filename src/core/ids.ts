@@ -31,6 +31,11 @@ export type HistoryId = Branded<string, 'HistoryId'>
 export type OutputHash = Branded<number, 'OutputHash'>
 /** Milliseconds of a monotonic clock. The core is handed it and never reads it. */
 export type Millis = Branded<number, 'Millis'>
+/**
+ * One gateway for as long as it keeps its state: 16 lower-case hex digits, random. `noGateway` where there is
+ * none.
+ */
+export type GatewayId = Branded<string, 'GatewayId'>
 /** The configured name of a machine that runs an agent. */
 export type HostName = Branded<string, 'HostName'>
 
@@ -43,9 +48,11 @@ export const generation = (n: number): Generation => n as Generation
 export const historyId = (s: string): HistoryId => s as HistoryId
 export const outputHash = (n: number): OutputHash => n as OutputHash
 export const millis = (n: number): Millis => n as Millis
+export const gatewayId = (s: string): GatewayId => s as GatewayId
 export const hostName = (s: string): HostName => s as HostName
 
 export const noHistory = historyId('0000000000000000')
+export const noGateway = gatewayId('0000000000000000')
 export const noLsn = lsn(0)
 
 /** Continues a CRC-32 over `bytes`. Handed to the core, because the fast one is a node: function. */

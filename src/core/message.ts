@@ -1,4 +1,4 @@
-import type { CheckpointId, Generation, HistoryId, HostName, Lsn } from './ids.ts'
+import type { CheckpointId, GatewayId, Generation, HistoryId, HostName, Lsn } from './ids.ts'
 
 /** What every message says beside its own fields: whose it is, and of which generation and history. */
 export interface Envelope {
@@ -6,6 +6,13 @@ export interface Envelope {
   readonly generation: Generation
   /** The history the message is about; `noHistory` where none is. */
   readonly history: HistoryId
+}
+
+/** Which life of which gateway: within one generation an agent obeys one gateway, and its newest life. */
+export interface GatewayLife {
+  readonly gateway: GatewayId
+  /** Grows by one at each start of the gateway; 1 for the first. */
+  readonly incarnation: number
 }
 
 export type Role = 'primary' | 'backup' | 'idle'
@@ -36,8 +43,11 @@ export interface LogPosition {
 
 /** Gateway to agent. */
 export type GatewayMessage =
-  /** Take this role. The first message about a guest on every link, and sent again at each change. */
-  | {
+  /**
+   * Take this role, and obey this life of this gateway. The first message about a guest on every link, and
+   * sent again at each change. With generation 0 it is only a question, by a gateway that knows of none.
+   */
+  | GatewayLife & {
     readonly type: 'assign', readonly role: Role
     /** Only to a primary: a guest that is absent may be started from nothing. */
     readonly boot: boolean
@@ -128,7 +138,10 @@ export type AgentMessage =
    */
   | { readonly type: 'tail', readonly firstLsn: Lsn, readonly records: Uint8Array }
   | { readonly type: 'tail-end', readonly lastLsn: Lsn }
-  /** The sender knows a newer generation (in the envelope) and did nothing. */
+  /**
+   * The sender did nothing: it knows a newer generation (in the envelope), or obeys another gateway, or a
+   * later life of this one, in the same generation. To an `assign`, `guest` follows.
+   */
   | { readonly type: 'stale' }
   /**
    * The backup cannot hold more: its log is at its limit, or its disk refused. Nothing of the epoch was kept.

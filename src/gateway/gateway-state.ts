@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { TailgateError, messageOf } from '../base/errors.ts'
-import { generation, hostName } from '../core/ids.ts'
+import { gatewayId, generation, hostName, noGateway } from '../core/ids.ts'
 import type { GatewayState } from '../core/gateway/port.ts'
 import { StateFile, type StateRead } from '../state/state-file.ts'
 
@@ -58,5 +58,13 @@ function parseState(value: unknown): GatewayState | undefined {
   const { format: found, generation: number, active, started } = value as Record<string, unknown>
   if (found !== format || !Number.isSafeInteger(number) || Number(number) < 1) return undefined
   if (typeof active !== 'string' || typeof started !== 'boolean') return undefined
-  return { generation: generation(Number(number)), active: hostName(active), started }
+  // One that names no gateway is given a name by the first that starts with it.
+  const { gateway = noGateway, incarnation = 0, claiming = false } = value as Record<string, unknown>
+  if (typeof gateway !== 'string' || !/^[0-9a-f]{16}$/.test(gateway)) return undefined
+  if (!Number.isSafeInteger(incarnation) || Number(incarnation) < 0) return undefined
+  if (typeof claiming !== 'boolean') return undefined
+  return {
+    generation: generation(Number(number)), active: hostName(active), started, claiming,
+    gateway: gatewayId(gateway), incarnation: Number(incarnation)
+  }
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import { crc32 } from 'node:zlib'
-import { historyId, millis, outputHash, type HostName, type Millis } from '../core/ids.ts'
+import { gatewayId, historyId, millis, outputHash, type HostName, type Millis } from '../core/ids.ts'
 import { GuestGateway } from '../core/gateway/guest-gateway.ts'
 import type { GatewayPort, GatewayReport, GatewayState } from '../core/gateway/port.ts'
 import type { AgentMessage, Envelope, GatewayMessage } from '../core/message.ts'
@@ -91,6 +91,7 @@ export class GuestRunner {
     return {
       hash: (bytes, previous) => outputHash(crc32(bytes, previous)),
       newHistory: () => historyId(randomBytes(8).toString('hex')),
+      newGateway: () => gatewayId(randomBytes(8).toString('hex')),
       send,
       flushSoon: () => this.#flushSoon(),
       openPath: endpoints => path.openAt(endpoints),

@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../base/errors.ts'
 import { invariant } from '../base/invariant.ts'
-import { checkpointId, hostName, lsn, type CheckpointId } from '../core/ids.ts'
+import { checkpointId, gatewayId, hostName, lsn, type CheckpointId } from '../core/ids.ts'
 import type {
   Durability, GuestCondition, LogPosition, Message, Role
 } from '../core/message.ts'
@@ -168,6 +168,8 @@ const gatewayCodecs: Pick<MessageCodecs,
     number: 16,
     payloadBytesMax: smallPayloadBytesMax,
     write(w, m) {
+      w.id(m.gateway)
+      w.number(m.incarnation)
       w.choice(roles, m.role)
       w.flag(m.boot)
       w.flag(m.served)
@@ -182,6 +184,8 @@ const gatewayCodecs: Pick<MessageCodecs,
     },
     read: r => ({
       type: 'assign',
+      gateway: gatewayId(r.id()),
+      incarnation: r.number(),
       role: r.choice(roles),
       boot: r.flag(),
       served: r.flag(),

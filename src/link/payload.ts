@@ -61,6 +61,13 @@ export class PayloadWriter {
     this.at = this.target.writeUInt32LE(value, this.at)
   }
 
+  /** A random id of eight bytes, given as its hex digits. */
+  id(value: string): void {
+    invariant(/^[0-9a-f]{16}$/.test(value), 'an id that is not 16 hex digits', { value })
+    this.#room(idBytes)
+    this.at += this.target.write(value, this.at, 'hex')
+  }
+
   /** A name or an address; must not be longer than its limit. */
   text(value: string, bytesMax: number = textBytesMax): void {
     const bytes = encoder.encode(value)
@@ -91,6 +98,9 @@ export class PayloadWriter {
     invariant(this.at + bytes <= this.target.length, 'a message whose fields are beyond their limit')
   }
 }
+
+/** A random id, in bytes. */
+const idBytes = 8
 
 /** One endpoint, `host:port`, in bytes: a host name takes at most 253. */
 const endpointBytesMax = 264
@@ -147,6 +157,13 @@ export class PayloadReader {
 
   u32(): number {
     return (this.byte() | this.byte() << 8 | this.byte() << 16 | this.byte() << 24) >>> 0
+  }
+
+  /** A random id of eight bytes, as hex digits. */
+  id(): string {
+    let value = ''
+    for (let count = 0; count < idBytes; count++) value += this.byte().toString(16).padStart(2, '0')
+    return value
   }
 
   text(bytesMax: number = textBytesMax): string {

@@ -1,6 +1,8 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import { generation, historyId, hostName, lsn, noHistory, type HistoryId } from '../../src/core/ids.ts'
+import {
+  gatewayId, generation, historyId, hostName, lsn, noHistory, type HistoryId
+} from '../../src/core/ids.ts'
 import type {
   AgentMessage, CheckpointMessage, Envelope, GatewayMessage, Message
 } from '../../src/core/message.ts'
@@ -52,9 +54,9 @@ export class GatewayStub {
 
   assign(some: Partial<Extract<GatewayMessage, { type: 'assign' }>>): void {
     this.send({
-      type: 'assign', role: 'idle', boot: false, served: false, peer: hostName(''), peerAddress: '',
-      checkpointMs: 200, heartbeatMs: 50, leaseMs: 5000, durability: 'memory',
-      logMemoryBytes: 1 << 22, logBytes: 1 << 24, ...some
+      type: 'assign', gateway: gatewayId('1111111111111111'), incarnation: 1, role: 'idle', boot: false,
+      served: false, peer: hostName(''), peerAddress: '', checkpointMs: 200, heartbeatMs: 50, leaseMs: 5000,
+      durability: 'memory', logMemoryBytes: 1 << 22, logBytes: 1 << 24, ...some
     })
   }
 

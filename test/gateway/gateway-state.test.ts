@@ -1,10 +1,13 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { generation, hostName } from '../../src/core/ids.ts'
+import { gatewayId, generation, hostName, noGateway } from '../../src/core/ids.ts'
 import { GatewayStates } from '../../src/gateway/gateway-state.ts'
 
-const state = { generation: generation(3), active: hostName('host-a'), started: true }
+const state = {
+  gateway: gatewayId('00c0ffee12345678'), incarnation: 2, generation: generation(3),
+  active: hostName('host-a'), started: true, claiming: false
+}
 
 void t.test('each guest has its own state, which is read as it was written', async t => {
   const directory = join(t.testdir({}), 'made')
@@ -20,7 +23,10 @@ void t.test('each guest has its own state, which is read as it was written', asy
 void t.test('a damaged state is told and not used, and the next one replaces it', async t => {
   const states = new GatewayStates(t.testdir({}))
   const whole = { format: 1, ...state }
-  const wrongs = [{ format: 2 }, { generation: 0 }, { generation: 1.5 }, { active: 7 }, { started: 1 }]
+  const wrongs = [
+    { format: 2 }, { generation: 0 }, { generation: 1.5 }, { active: 7 }, { started: 1 }, { gateway: 'me' },
+    { gateway: 7 }, { incarnation: -1 }, { incarnation: '1' }, { claiming: 1 }
+  ]
   const damages = ['', '{', 'null', '[]', ...wrongs.map(wrong => JSON.stringify({ ...whole, ...wrong }))]
   for (const damaged of damages) {
     writeFileSync(states.pathOf('a'), damaged)
@@ -29,6 +35,14 @@ void t.test('a damaged state is told and not used, and the next one replaces it'
   }
   await states.write('a', state)
   t.same(await states.read('a'), { found: true, state })
+})
+
+void t.test('a state that names no gateway is read as of nobody', async t => {
+  const states = new GatewayStates(t.testdir({}))
+  writeFileSync(states.pathOf('a'), '{"format":1,"generation":1,"active":"host-a","started":false}')
+  t.match(await states.read('a'), {
+    found: true, state: { gateway: noGateway, incarnation: 0, claiming: false, generation: 1 }
+  })
 })
 
 void t.test('a directory that cannot be made is E_STATE', async t => {

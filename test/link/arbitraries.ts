@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { checkpointId, generation, historyId, hostName, lsn } from '../../src/core/ids.ts'
+import { checkpointId, gatewayId, generation, historyId, hostName, lsn } from '../../src/core/ids.ts'
 import type { Envelope, MessageType } from '../../src/core/message.ts'
 import type { LinkMessage, WireMessage } from '../../src/link/message-codec.ts'
 
@@ -47,6 +47,9 @@ const withCheckpoint = <T extends Type>(type: T) => record({ type: fc.constant(t
 const withBoth = <T extends Type>(type: T) => record({ type: fc.constant(type), checkpoint, reason })
 const withMark = <T extends Type>(type: T) => record({ type: fc.constant(type), checkpoint, mark: anyLsn })
 
+/** A random id of eight bytes, as hex digits. */
+const id = fc.uint8Array({ minLength: 8, maxLength: 8 }).map(bytes => Buffer.from(bytes).toString('hex'))
+
 /** An arbitrary for every type there is; the compiler notices a missing one. */
 export const messages: { readonly [T in Type]: fc.Arbitrary<Extract<WireMessage, { type: T }>> } = {
   hello: record({
@@ -65,6 +68,8 @@ export const messages: { readonly [T in Type]: fc.Arbitrary<Extract<WireMessage,
   pong: bare('pong'),
   assign: record({
     type: fc.constant('assign' as const),
+    gateway: id.map(gatewayId),
+    incarnation: count,
     role,
     boot: fc.boolean(),
     served: fc.boolean(),
@@ -123,7 +128,7 @@ export const anyMessage: fc.Arbitrary<WireMessage> = fc.oneof(...Object.values(m
 export const anyEnvelope: fc.Arbitrary<Envelope> = record({
   guest: text,
   generation: u32.map(generation),
-  history: fc.uint8Array({ minLength: 8, maxLength: 8 }).map(id => historyId(Buffer.from(id).toString('hex')))
+  history: id.map(historyId)
 })
 
 /** What may be compared: bytes as hex, and the records of an epoch in one piece, as they arrive. */

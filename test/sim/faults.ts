@@ -1,4 +1,4 @@
-import { generation, historyId, type HostName } from '../../src/core/ids.ts'
+import { gatewayId, generation, historyId, type HostName } from '../../src/core/ids.ts'
 import { ms } from './clock.ts'
 import type { Host } from './host.ts'
 import { Link } from './links.ts'
@@ -95,7 +95,8 @@ function strayGateway(world: World, host: Host): void {
   const { settings } = world.scenario
   const role = world.random.pick(['primary', 'backup', 'idle'] as const)
   link.send(0, envelope, {
-    type: 'assign', role, boot: true, served: false, peer: '' as HostName, peerAddress: '', checkpointMs: 0,
+    type: 'assign', gateway: gatewayId('00000000000000bb'), incarnation: 9, role,
+    boot: true, served: false, peer: '' as HostName, peerAddress: '', checkpointMs: 0,
     heartbeatMs: settings.heartbeatMs, leaseMs: settings.leaseMs, durability: settings.durability,
     logMemoryBytes: settings.logMemoryBytes, logBytes: settings.logBytes
   })

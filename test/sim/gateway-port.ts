@@ -2,7 +2,8 @@ import type {
   GatewayPort, GatewayReport, GatewayState, OpenResult, AttachResult
 } from '../../src/core/gateway/port.ts'
 import {
-  inputOffset, historyId, outputOffset, type ConnectionId, type HistoryId, type HostName, type OutputOffset
+  gatewayId, inputOffset, historyId, outputOffset, type ConnectionId, type GatewayId, type HistoryId,
+  type HostName, type OutputOffset
 } from '../../src/core/ids.ts'
 import type { Envelope, GatewayMessage } from '../../src/core/message.ts'
 import type { StreamEvents } from '../../src/core/stream.ts'
@@ -36,9 +37,17 @@ export class SimGatewayPort implements GatewayPort {
   }
 
   newHistory(): HistoryId {
+    return historyId(this.#id())
+  }
+
+  newGateway(): GatewayId {
+    return gatewayId(this.#id())
+  }
+
+  #id(): string {
     const { random } = this.world
-    return historyId(random.word().toString(16).padStart(8,
-      '0') + ((random.word() | 1) >>> 0).toString(16).padStart(8, '0'))
+    return random.word().toString(16).padStart(8, '0')
+      + ((random.word() | 1) >>> 0).toString(16).padStart(8, '0')
   }
 
   send(host: HostName, envelope: Envelope, message: GatewayMessage): void {

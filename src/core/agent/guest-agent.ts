@@ -8,6 +8,7 @@ import { GuestSlot } from './guest-slot.ts'
 import { Heartbeats } from './heartbeats.ts'
 import { Images } from './images.ts'
 import { isCheckpointMessage, isGatewayMessage } from './message-kinds.ts'
+import { Obedience } from './obedience.ts'
 import type { AgentPort, AgentSettings, AgentState, LinkId } from './port.ts'
 import { Promotion, type PromotionOrder } from './promotion.ts'
 import { Turnstile } from './turnstile.ts'
@@ -32,10 +33,10 @@ interface Waiting {
 /**
  * What one host does for one guest: primary, backup, or nothing. Driven by calls, answering through its port.
  *
- * Three rules stand above all others. A generation is on disk before it is acted on, and an older one is
- * answered with `stale`. A guest starts only when a gateway says so: `assign` to a primary with `boot`, or
- * `promote`. And a guest that runs where a newer generation has no primary is ended before that generation
- * gets an answer.
+ * Three rules stand above all others. A generation, and whom this agent obeys in it, is on disk before it is
+ * acted on; an older one, and any other gateway, is answered with `stale`. A guest starts only when a gateway
+ * says so: `assign` to a primary with `boot`, or `promote`. And a guest that runs where a newer generation
+ * has no primary is ended before that generation gets an answer.
  */
 export class GuestAgent {
   readonly #port: AgentPort
@@ -52,7 +53,7 @@ export class GuestAgent {
   readonly #state: DurableState
   /** The role of this life: whatever is on disk, a restarted agent has none until a gateway gives one. */
   #role: Role = 'idle'
-  readonly #links = new Set<LinkId>()
+  readonly #obedience: Obedience
   /** The history the gateway spoke of last; a primary's messages carry it. */
   #history: HistoryId = noHistory
   /** The gateway's messages wait here while a write or an ending is under way that they depend on. */
@@ -73,6 +74,7 @@ export class GuestAgent {
     this.#leftOver = settings.condition === 'running' && settings.state.role !== 'primary'
     this.#turnstile = new Turnstile(limits.waitingMax)
     this.#voice = new AgentVoice(port, settings.guest, this.#state)
+    this.#obedience = new Obedience(port, this.#voice)
     this.#slot = new GuestSlot(port, settings.condition, settings.endpoints, now => {
       this.#guestChanged(now)
     })
@@ -98,11 +100,11 @@ export class GuestAgent {
 
   /** A gateway's link is established; it owns nothing before its `assign`. */
   linkUp(_now: Millis, link: LinkId): void {
-    this.#links.add(link)
+    this.#obedience.linkUp(link)
   }
 
   linkDown(now: Millis, link: LinkId): void {
-    this.#links.delete(link)
+    this.#obedience.linkDown(link)
     this.#turnstile.keep(waiting => waiting.link !== link)
     if (link !== this.#voice.gateway) return
     this.#voice.gateway = undefined
@@ -125,7 +127,7 @@ export class GuestAgent {
   }
 
   gatewayMessage(now: Millis, link: LinkId, envelope: Envelope, message: Message): void {
-    if (!this.#links.has(link)) return
+    if (!this.#obedience.has(link)) return
     if (!isGatewayMessage(message)) return this.#refuse(`a gateway sent ${message.type}`)
     const passes = this.#turnstile.free || message.type === 'heartbeat-ack'
     if (passes) return this.#take(now, link, envelope, message)
@@ -166,28 +168,20 @@ export class GuestAgent {
     this.#cycle.tick(now)
   }
 
-  /** A gateway that has lost its state learns from this where the guest runs. */
-  #tellWhere(link: LinkId): void {
-    this.#voice.answer(link, noHistory, {
-      type: 'guest', condition: this.#condition, endpoints: this.endpoints,
-      reason: 'an older generation asked'
-    })
-  }
-
   #take(now: Millis, link: LinkId, envelope: Envelope, message: GatewayMessage): void {
     const known = this.#state.now.generation
-    if (envelope.generation < known) {
-      this.#port.report({ type: 'stale', generation: envelope.generation, reason: message.type })
-      this.#voice.answer(link, noHistory, { type: 'stale' })
-      if (message.type === 'assign') this.#tellWhere(link)
-      return
+    if (!this.#obedience.admits(link, envelope, message)) {
+      // A guest that one gateway is restoring is not there for another.
+      const condition = this.#promotion === undefined ? this.#condition : 'absent'
+      return this.#obedience.turnAway(link, envelope, message, condition, this.endpoints)
     }
     if (message.type === 'assign') return this.#assign(now, link, envelope, message)
     // An operator who accepts a loss may reach an agent that no gateway could give a role.
-    if (message.type === 'promote' && message.acceptLoss && envelope.generation > known) this.#follow(link)
+    const accepted = message.type === 'promote' && message.acceptLoss && envelope.generation > known
+    if (accepted && this.#obedience.lifeOn(link) !== undefined) this.#follow(link)
     if (link !== this.#voice.gateway) return this.#refuse(`${message.type} before an assign on this link`)
     if (message.type === 'begin') return this.#begin(now, envelope, message)
-    if (message.type === 'promote') return this.#promote(now, envelope, message)
+    if (message.type === 'promote') return this.#promote(now, link, envelope, message)
     if (envelope.generation > known) {
       // A heartbeat of before may be acknowledged while the new generation is being written.
       if (message.type === 'heartbeat-ack') return
@@ -215,36 +209,49 @@ export class GuestAgent {
     }
   }
 
+  /** Who is obeyed is on disk before anything else is done; with a newer generation both are, together. */
   #assign(now: Millis, link: LinkId, envelope: Envelope, message: Assign): void {
-    const newer = envelope.generation > this.#state.now.generation
     this.#follow(link)
-    if (this.#leftOver && !newer && message.role === 'primary' && message.served) this.#leftOver = false
+    const { gateway, incarnation } = message
+    if (envelope.generation > this.#state.now.generation) return this.#assigned(now, link, envelope, message)
+    this.#durably(now, { gateway, incarnation }, at => {
+      if (link === this.#voice.gateway) this.#assigned(at, link, envelope, message)
+    })
+  }
+
+  #assigned(now: Millis, link: LinkId, envelope: Envelope, message: Assign): void {
+    const { generation, history } = envelope
+    const { gateway, incarnation, role } = message
+    const newer = generation > this.#state.now.generation
+    if (this.#leftOver && !newer && role === 'primary' && message.served) this.#leftOver = false
     if (this.#leftOver) return this.#clearLeftOver(link, envelope, message)
     // Within one generation the gateway cannot want this guest both alive and gone: it is told, and decides.
-    if (!newer && message.role !== 'primary' && this.#inService()) {
-      this.#refuse(`role ${message.role} for a host whose guest runs in the same generation`)
+    if (!newer && role !== 'primary' && this.#inService()) {
+      this.#refuse(`role ${role} for a host whose guest runs in the same generation`)
       this.#beats.start(now, message.heartbeatMs, message.leaseMs)
       this.#tellGuest()
       return
     }
-    this.#history = envelope.history
-    const kept = this.#promotion !== undefined && !newer && message.role !== 'idle'
+    this.#history = history
+    const kept = this.#promotion !== undefined && !newer && role !== 'idle'
     if (kept) return this.#answerDuringPromotion(now, message)
-    const started = this.#state.now.started || message.role === 'primary' && message.boot
-    this.#durably(now, { generation: envelope.generation, role: message.role, started }, at => {
+    const started = this.#state.now.started || role === 'primary' && message.boot
+    this.#durably(now, { generation, gateway, incarnation, role, started }, at => {
       if (newer) {
         this.#beats.forgetLease()
-        this.#cycle.stop(at, `generation ${envelope.generation} has begun`)
+        this.#cycle.stop(at, `generation ${generation} has begun`)
       }
-      const unwanted = message.role !== 'primary' && !this.#slot.empty
-      const mustStop = unwanted || this.#promotion?.networkOpen === false
+      const unwanted = role !== 'primary' && !this.#slot.empty
+      // Who ordered a restore has the rest of its replay; a newer generation has not.
+      const halfReplayed = this.#promotion !== undefined && (newer || !this.#promotion.networkOpen)
+      const mustStop = unwanted || halfReplayed
       this.#endPromotion()
       if (!mustStop) return this.#takeRole(at, link, message)
       this.#cycle.stop(at, 'the guest is ended')
       // What is being ended gets no lease any more: heartbeats and their answers go on meanwhile.
       this.#role = 'idle'
       this.#turnstile.hold()
-      this.#slot.stop(`generation ${envelope.generation} made this host ${message.role}`, stoppedAt => {
+      this.#slot.stop(`generation ${generation} made this host ${role}`, stoppedAt => {
         this.#takeRole(stoppedAt, link, message)
         this.#free(stoppedAt)
       })
@@ -261,15 +268,10 @@ export class GuestAgent {
     })
   }
 
-  /** From now on this link commands; another that did is closed, because a guest has one gateway. */
   #follow(link: LinkId): void {
-    const before = this.#voice.gateway
-    this.#voice.gateway = link
-    if (before === undefined || before === link) return
-    this.#links.delete(before)
+    if (!this.#obedience.follow(link)) return
     this.#log.gatewayLost()
     this.#promotion?.gatewayLost()
-    this.#port.closeGateway(before, 'another link of the gateway took over')
   }
 
   /** A guest that clients may be using, or soon may. A restored one behind a closed network is not. */
@@ -309,6 +311,7 @@ export class GuestAgent {
       history: this.#history
     })
     this.#cycle.guestRuns(now, this.#slot.condition === 'running')
+    if (this.#beats.remaining(now) === undefined) this.#renewLease(now)
     if (message.boot && this.#slot.empty) this.#slot.start()
   }
 
@@ -343,13 +346,13 @@ export class GuestAgent {
     return 'this host is no backup of the guest'
   }
 
-  #promote(now: Millis, envelope: Envelope, message: Promote): void {
+  #promote(now: Millis, link: LinkId, envelope: Envelope, message: Promote): void {
     const { generation, history } = envelope
     // Asked again after the link was away: what was done is told, or will be when it is done.
     if (this.#promotion !== undefined && generation === this.#promotedTo) return this.#promotion.resume()
     const refusal = this.#cannotPromote(generation, message.acceptLoss)
     if (refusal !== undefined) return this.#refusePromotion(history, refusal)
-    this.#durably(now, { generation }, at => {
+    this.#durably(now, { generation, ...this.#obedience.lifeOn(link) }, at => {
       this.#beats.forgetLease()
       if (!this.#settings.canRestore) {
         return this.#refusePromotion(history, 'the engine of this host cannot restore a checkpoint')
@@ -453,24 +456,24 @@ export class GuestAgent {
   }
 
   #acknowledged(now: Millis, n: number): void {
-    if (this.#beats.acknowledged(n)) this.#renewLease(now)
+    if (this.#beats.acknowledged(n) && this.#beats.remaining(now) !== undefined) this.#renewLease(now)
   }
 
-  /** Only for a guest that clients may reach: a lease must not open the network of a standby. */
+  /**
+   * Only for a guest that clients may reach: a lease must not open the network of a standby. Until the first
+   * one comes in time there is none that could run out: it is shut by one of no length.
+   */
   #renewLease(now: Millis): void {
     const open = this.#promotion === undefined ? this.#role === 'primary'
       : this.#promotion.networkOpen && !this.#promotion.orphaned
-    const remaining = this.#beats.remaining(now)
-    if (!open || this.#slot.condition !== 'running' || remaining === undefined) return
-    this.#port.renewLease(remaining)
+    if (!open || this.#slot.condition !== 'running' || !this.#beats.leased) return
+    this.#port.renewLease(this.#beats.remaining(now) ?? 0)
   }
 
   #tellGuest(): void {
     const condition = this.#condition
     const { endpoints } = this.#slot
-    const reason = condition === this.#slot.condition
-      ? this.#slot.reason
-      : unfinished
+    const reason = condition === this.#slot.condition ? this.#slot.reason : unfinished
     this.#voice.toGateway(this.#history, { type: 'guest', condition, endpoints, reason })
   }
 
@@ -486,7 +489,7 @@ export class GuestAgent {
 
   #free(now: Millis): void {
     this.#turnstile.release(({ link, envelope, message }) => {
-      if (this.#links.has(link)) this.#take(now, link, envelope, message)
+      if (this.#obedience.has(link)) this.#take(now, link, envelope, message)
     })
   }
 

@@ -55,6 +55,9 @@ export class Heartbeats {
     return this.#leaseMs > 0
   }
 
+  /** The guest may be reached only while a lease runs. */
+  get leased(): boolean { return this.#leaseMs > 0 }
+
   /** What is left of the lease, in milliseconds; undefined where there is none or it has run out. */
   remaining(now: Millis): number | undefined {
     if (this.#leaseEnd === undefined || this.#leaseEnd <= now) return undefined

@@ -1,6 +1,7 @@
 import type { CheckpointId, Generation, Hash, HistoryId, HostName, Lsn, Millis } from '../ids.ts'
+import { noGateway } from '../ids.ts'
 import type {
-  AgentMessage, CheckpointMessage, Durability, Envelope, GuestCondition, Role
+  AgentMessage, CheckpointMessage, Durability, Envelope, GatewayLife, GuestCondition, Role
 } from '../message.ts'
 
 /**
@@ -9,8 +10,11 @@ import type {
  */
 export type LinkId = number
 
-/** What an agent keeps on disk of each guest. */
-export interface AgentState {
+/**
+ * What an agent keeps on disk of each guest. The gateway is the one that it obeys in its generation, by the
+ * newest life it has heard of; `noGateway` for nobody yet.
+ */
+export interface AgentState extends GatewayLife {
   /** The highest generation it was told; 0 before the first. Whatever is older is refused. */
   readonly generation: Generation
   /** The last role it was given. Told to people only: after a restart a role comes from the gateway. */
@@ -213,7 +217,8 @@ export const defaultAgentLimits: AgentLimits = {
 
 /** What an agent knows of a guest it has never heard of. */
 export const freshAgentState: AgentState = {
-  generation: 0 as Generation, role: 'idle', started: false, checkpoints: 0
+  generation: 0 as Generation, gateway: noGateway, incarnation: 0, role: 'idle', started: false,
+  checkpoints: 0
 }
 
 export interface AgentSettings {

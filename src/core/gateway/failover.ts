@@ -26,6 +26,8 @@ export interface FailoverContext {
   send(host: HostName, message: GatewayMessage): void
   /** The phase, or what it waits for, has changed. */
   changed(): void
+  /** The state to be made durable before a promotion. */
+  promotion(next: Generation, to: HostName): GatewayState
   /** The new generation holds: every message carries it from now on. */
   adopt(state: GatewayState): void
   done(summary: FailoverSummary): void
@@ -170,7 +172,7 @@ export class Failover {
   #persist(): void {
     this.#enter('persist')
     const { to, generation: next } = this.#start
-    const state: GatewayState = { generation: next, active: to.name, started: true }
+    const state = this.#context.promotion(next, to.name)
     this.#context.port.persist(state, () => {
       if (this.#ended) return
       this.#context.adopt(state)

@@ -3,8 +3,10 @@ import {
   generation, type CheckpointId, type ConnectionId, type Generation, type HostName, type InputOffset,
   type Millis
 } from '../ids.ts'
-import type { AgentMessage, Envelope, GatewayMessage } from '../message.ts'
+import type { AgentMessage, Envelope, GatewayMessage, Role } from '../message.ts'
 import type { StreamEvents, StreamSide } from '../stream.ts'
+import { assignment } from './assignment.ts'
+import { Command } from './command.ts'
 import { DataPath } from './data-path.ts'
 import { Failover, type FailoverStart } from './failover.ts'
 import { Hosts, type Host } from './hosts.ts'
@@ -32,9 +34,9 @@ export class GuestGateway {
   readonly dataPath: DataPath
   readonly hosts: Hosts
   readonly replication: Replication
+  readonly #command: Command
   readonly #port: GatewayPort
   #protection: Protection = { state: 'unprotected', reason: 'it is starting' }
-  #state: GatewayState | undefined
   #failover: Failover | undefined
   /** The guest runs and its path is open. */
   #ready = false
@@ -59,11 +61,20 @@ export class GuestGateway {
     this.hosts = new Hosts(settings)
     // A gateway of before may have granted leases until a moment ago.
     for (const host of this.hosts.all()) this.hosts.grantLease(host, now)
+    this.#command = new Command({
+      settings, port, hosts: this.hosts,
+      assignIdle: host => this.#assign(host, 'idle'),
+      waits: reason => this.#setProtection({ state: 'unprotected', reason }),
+      inCharge: () => this.#assignPrimary(),
+      displaced: reason => this.#displaced(reason),
+      refused: host => this.#refused(host)
+    })
     this.replication = new Replication({
       settings, port, writer: this.writer, dataPath: this.dataPath, hosts: this.hosts,
       send: (host, message) => this.#send(host, message),
       primary: () => this.#serving ? this.active : undefined,
       assignPrimary: () => this.#assignPrimary(),
+      assignBackup: host => this.#assign(host, 'backup'),
       // How well a lost guest would be protected is of no interest.
       setProtection: protection => { if (this.#protection.state !== 'lost') this.#setProtection(protection) },
       refuse: (host, reason) => invariant(false, reason, { host })
@@ -75,30 +86,18 @@ export class GuestGateway {
   get lastFailover(): FailoverSummary | undefined { return this.#lastFailover }
   /** Why the guest's state may differ from what clients were told; undefined if it does not. */
   get diverged(): string | undefined { return this.#divergedReason }
-  get generation(): Generation { return this.#state?.generation ?? generation(0) }
-  get active(): Host | undefined {
-    return this.#state === undefined ? undefined : this.hosts.get(this.#state.active)
-  }
+  get generation(): Generation { return this.#command.generation }
+  get active(): Host | undefined { return this.#command.active }
 
   // ---- life
 
-  /**
-   * Starts with what was durable, or undefined. Without it the agents are asked first: a gateway that does
-   * not know the generation must not guess it.
-   */
+  /** Starts with what was durable, or undefined. */
   start(state: GatewayState | undefined): void {
     const first = this.settings.hosts[0]
     if (first === undefined) {
       this.#setProtection({ state: 'unprotected', reason: 'it has no hosts: it is only proxied' })
       this.#becomeReady()
-    } else if (state === undefined) {
-      this.#setProtection({
-        state: 'unprotected', reason: 'the generation is not known here: all agents are being asked'
-      })
-    } else {
-      this.#state = state
-      this.#setProtection({ state: 'unprotected', reason: `waiting for the agent on ${state.active}` })
-    }
+    } else this.#command.start(state)
   }
 
   /** A guest without hosts is always there. */
@@ -111,6 +110,7 @@ export class GuestGateway {
     this.#now = now
     const away = this.hosts.tick(now)
     if (away > 0) this.#port.report({ type: 'clock-jump', ms: away })
+    this.#command.tick(now)
     this.dataPath.retryDials()
     this.dataPath.recheckBacklogs()
     if (this.writer.running && this.#failover === undefined) {
@@ -142,12 +142,12 @@ export class GuestGateway {
     this.#now = now
     const host = this.#host(name)
     host.linked = true
-    if (this.#state === undefined) this.#assign(host, 'idle')
-    else if (host === this.active) this.#assignPrimary()
+    if (!this.#command.linkUp(host)) return
+    if (host === this.active) this.#assignPrimary()
     else if (this.#failover === undefined) {
       if (!this.#lostForGood) this.replication.linkUp(host, now)
     } else if (host === this.#failover.to) {
-      this.replication.assignBackup(host)
+      this.#assign(host, 'backup')
       this.#failover.committed()
     }
   }
@@ -155,7 +155,7 @@ export class GuestGateway {
   linkDown(name: HostName, now: Millis): void {
     this.#now = now
     const host = this.#host(name)
-    host.linked = false
+    host.linked = host.refuses = false
     this.replication.linkDown(host, now)
     this.#failover?.linkDown(host)
     if (this.#protection.state === 'unprotected' && this.#ready && this.#failover === undefined) {
@@ -167,12 +167,7 @@ export class GuestGateway {
     this.#now = now
     const host = this.#host(name)
     host.generation = envelope.generation
-    if (envelope.generation > this.generation) return this.#newer(host, envelope.generation, message)
-    if (envelope.generation < this.generation && message.type !== 'heartbeat') {
-      this.#port.report({ type: 'stale-message', host: name, generation: envelope.generation })
-      return
-    }
-    this.#dispatch(host, envelope, message, now)
+    if (this.#command.admits(host, envelope, message, now)) this.#dispatch(host, envelope, message, now)
   }
 
   #dispatch(host: Host, envelope: Envelope, message: AgentMessage, now: Millis): void {
@@ -196,7 +191,7 @@ export class GuestGateway {
       case 'promoted': case 'promote-failed': case 'network-open': case 'tail': case 'tail-end':
         if (host === this.#failover?.to) this.#failover.message(message)
         return
-      case 'stale': return this.#answered(host)
+      case 'stale': // Dealt with by who knows what it says of the command.
     }
   }
 
@@ -215,7 +210,6 @@ export class GuestGateway {
     host: Host, envelope: Envelope, message: AgentMessage & { type: 'heartbeat' }, now: Millis
   ): void {
     this.hosts.heartbeat(host, message, now)
-    this.#answered(host)
     if (!this.#mayRenew(host, envelope)) return
     if (host === this.active) {
       this.hosts.grantLease(host, now)
@@ -244,7 +238,6 @@ export class GuestGateway {
   #guest(host: Host, message: AgentMessage & { type: 'guest' }, now: Millis): void {
     host.heard = now
     host.condition = message.condition
-    this.#answered(host)
     if (host !== this.active || this.#failover !== undefined) return
     if (message.condition === 'running') this.#running(message.endpoints)
     else if (!this.#ready) this.#notRunning(host, message.reason)
@@ -253,18 +246,17 @@ export class GuestGateway {
   /** A guest that ran once is not started from nothing: a person must say what is to be restored. */
   #notRunning(host: Host, why: string): void {
     const reason = `the guest does not run on ${host.name}${why === '' ? '' : `: ${why}`}`
-    if (this.#state?.started === true) this.#setProtection({ state: 'lost', reason })
+    if (this.#command.state?.started === true) this.#setProtection({ state: 'lost', reason })
     else if (why !== '') this.#setProtection({ state: 'unprotected', reason })
   }
 
   #running(endpoints: readonly string[]): void {
-    if (this.#ready || this.#lostForGood || this.#state === undefined) return
+    if (this.#ready || this.#lostForGood) return
     this.#ready = true
     this.#port.openPath(endpoints)
-    if (this.#state.started) return this.#serve()
+    if (this.#command.state?.started === true) return this.#serve()
     // A gateway that forgot that clients were served would start the guest from nothing after its death.
-    this.#state = { ...this.#state, started: true }
-    this.#port.persist(this.#state, () => { if (this.#serving) this.#serve() })
+    this.#command.change({ started: true }, () => { if (this.#serving) this.#serve() })
   }
 
   #serve(): void {
@@ -292,37 +284,20 @@ export class GuestGateway {
     }
   }
 
-  /** An agent knows a generation that this gateway does not: another gateway has promoted since. */
-  #newer(host: Host, newer: Generation, message: AgentMessage): void {
-    if (this.#state === undefined) {
-      if (message.type === 'guest') host.condition = message.condition
-      this.#answered(host)
-      return
-    }
-    const reason = `${host.name} knows generation ${newer}, this gateway ${this.generation}: `
-      + 'another gateway is in charge'
-    this.#failover?.abort()
-    this.#failover = undefined
-    this.#lostForGood = true
-    this.#setProtection({ state: 'lost', reason })
+  /** Another gateway is in charge, which may serve other clients from the same guest, or from another one. */
+  #displaced(reason: string): void {
     this.dataPath.freeze()
+    this.#lose(reason)
+    this.dataPath.takeHeld()
   }
 
-  // ---- the first start
-
-  /** An agent has answered. Once all have, the generation and the active host follow. */
-  #answered(host: Host): void {
-    if (this.#state !== undefined) return
-    host.heard = this.#now
-    const all = [...this.hosts.all()]
-    if (all.some(other => other.heard === undefined)) return
-    const highest = Math.max(...all.map(other => other.generation ?? 0))
-    const active = highest === 0
-      ? all[0]
-      : all.find(other => other.generation === highest && other.condition === 'running')
-    if (active === undefined) return
-    this.#state = { generation: generation(Math.max(1, highest)), active: active.name, started: highest > 0 }
-    this.#port.persist(this.#state, () => this.#assignPrimary())
+  /** A host obeys another gateway. */
+  #refused(host: Host): void {
+    host.refuses = true
+    if (this.#failover === undefined) return this.replication.refused(host, this.#now)
+    // An operator who accepts a loss makes a generation that it obeys whatever gateway it is of.
+    if (host !== this.#failover.to || this.#failover.acceptLoss) return
+    this.#lose(`${host.name} obeys another gateway in this generation`)
   }
 
   // ---- failover
@@ -354,6 +329,10 @@ export class GuestGateway {
     }
     const active = this.active
     if (active === undefined) return { accepted: false, reason: 'the guest has no active host' }
+    if (!this.#command.isInCharge) {
+      const { protection } = this
+      return { accepted: false, reason: 'reason' in protection ? protection.reason : protection.state }
+    }
     const { backup } = this.replication
     if (this.replication.protected && backup !== undefined && !acceptLoss) {
       this.#begin({ from: active, to: backup, reason: 'an operator asked', acceptLoss, vouched: false })
@@ -379,7 +358,7 @@ export class GuestGateway {
       ?? left.find(host => host !== active) ?? left[0]
     if (to === undefined) return { accepted: false, reason: 'no host is linked that could restore it' }
     this.#triedForLoss.add(to)
-    this.replication.assignBackup(to)
+    this.#assign(to, 'backup')
     const vouched = to === active || this.#protection.state === 'lost' && this.#now > active.leaseUntil
     this.#begin({ from: active, to, reason: 'an operator accepted the loss', acceptLoss: true, vouched })
     return { accepted: true }
@@ -391,7 +370,8 @@ export class GuestGateway {
       hosts: this.hosts,
       send: (host, message) => this.#send(host, message),
       changed: () => this.#tellFailover(),
-      adopt: state => { this.#state = state },
+      promotion: (next, to) => this.#command.promotion(next, to),
+      adopt: state => this.#command.adopt(state),
       done: summary => this.#failedOver(summary),
       lost: reason => this.#lose(reason),
       diverged: reason => this.#diverge(reason)
@@ -458,17 +438,12 @@ export class GuestGateway {
     if (active?.linked === true) this.#assign(active, 'primary')
   }
 
-  #assign(host: Host, role: 'primary' | 'idle'): void {
-    const { settings } = this
-    const backup = this.writer.running ? this.replication.backup : undefined
-    this.#send(host.name, {
-      type: 'assign', role, boot: role === 'primary' && this.#state?.started === false,
-      served: role === 'primary' && this.#serving,
-      peer: backup?.name ?? '' as HostName, peerAddress: backup?.settings.address ?? '',
-      checkpointMs: settings.checkpointMs, heartbeatMs: settings.heartbeatMs,
-      leaseMs: settings.hosts.length > 1 ? settings.leaseMs : 0,
-      durability: settings.durability, logMemoryBytes: settings.logMemoryBytes, logBytes: settings.logBytes
-    })
+  #assign(host: Host, role: Role): void {
+    const isPrimary = role === 'primary'
+    this.#send(host.name, assignment(this.settings, this.#command.life, {
+      role, boot: isPrimary && this.#command.state?.started === false, served: isPrimary && this.#serving,
+      backup: isPrimary && this.writer.running ? this.replication.backup : undefined
+    }))
   }
 
   #sendEpoch(epoch: { firstLsn: number, lastLsn: number, records: readonly Uint8Array[] }): void {

@@ -13,6 +13,8 @@ export interface Host {
   readonly name: HostName
   readonly settings: HostSettings
   linked: boolean
+  /** Its agent obeys another gateway in this generation: it is of no use here. */
+  refuses: boolean
   /** When a heartbeat or an answer last came; undefined before the first. */
   heard: Millis | undefined
   role: Role
@@ -41,8 +43,8 @@ export class Hosts {
     this.#settings = settings
     for (const host of settings.hosts) {
       this.#hosts.set(host.name, {
-        name: host.name, settings: host, linked: false, heard: undefined, role: 'idle', condition: 'absent',
-        generation: undefined, log: undefined, leaseUntil: millis(0)
+        name: host.name, settings: host, linked: false, refuses: false, heard: undefined, role: 'idle',
+        condition: 'absent', generation: undefined, log: undefined, leaseUntil: millis(0)
       })
     }
   }

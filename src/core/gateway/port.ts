@@ -1,18 +1,23 @@
 import type {
-  CheckpointId, ConnectionId, Generation, Hash, HistoryId, HostName, Lsn, OutputOffset
+  CheckpointId, ConnectionId, GatewayId, Generation, Hash, HistoryId, HostName, Lsn, OutputOffset
 } from '../ids.ts'
-import type { Envelope, GatewayMessage } from '../message.ts'
+import type { Envelope, GatewayLife, GatewayMessage } from '../message.ts'
 import type { AttachAnswer, OpenedPath } from '../path.ts'
 import type { StreamEvents } from '../stream.ts'
 import type { Connection, Ending } from './connection.ts'
 import type { Protection } from './protection.ts'
 
-/** What the gateway keeps on disk of each guest: written before a promotion, read at a start. */
-export interface GatewayState {
+/**
+ * What the gateway keeps on disk of each guest, and which of its lives wrote that: written before anybody
+ * hears of a life or a promotion, read at a start. `noGateway` in one that names none.
+ */
+export interface GatewayState extends GatewayLife {
   readonly generation: Generation
   readonly active: HostName
   /** The guest has run: it is never started from nothing again. */
   readonly started: boolean
+  /** The generation was claimed, and perhaps not all hosts know of it: the active one may not be told yet. */
+  readonly claiming: boolean
 }
 
 export type OpenResult =
@@ -76,6 +81,8 @@ export interface GatewayPort {
   readonly hash: Hash
   /** A random id, never used before. Answers at once. */
   newHistory(): HistoryId
+  /** Likewise, for a gateway that has no state. */
+  newGateway(): GatewayId
   send(host: HostName, envelope: Envelope, message: GatewayMessage): void
   /** Calls {@link GuestGateway.flush} at the end of this turn. */
   flushSoon(): void

@@ -25,6 +25,7 @@ export interface ReplicationContext {
   primary(): Host | undefined
   /** Tells the primary where its checkpoints go. */
   assignPrimary(): void
+  assignBackup(host: Host): void
   setProtection(protection: Protection): void
   /** A message that only a faulty peer can send. */
   refuse(host: HostName, reason: string): void
@@ -69,7 +70,7 @@ export class Replication {
     if (this.#backup?.linked === true && this.#backup !== primary) return
     if (this.#backup !== undefined && this.#lostAt !== undefined && this.#context.writer.running) return
     for (const host of hosts.all()) {
-      if (host === primary || !host.linked) continue
+      if (host === primary || !host.linked || host.refuses) continue
       this.#choose(host)
       return
     }
@@ -83,16 +84,7 @@ export class Replication {
     this.#backupAnswered = false
     this.#lostAt = undefined
     this.#failedUntil = undefined
-    this.assignBackup(host)
-  }
-
-  assignBackup(host: Host): void {
-    const { settings } = this.#context
-    this.#context.send(host.name, {
-      type: 'assign', role: 'backup', boot: false, served: false, peer: host.name, peerAddress: '',
-      checkpointMs: settings.checkpointMs, heartbeatMs: settings.heartbeatMs, leaseMs: settings.leaseMs,
-      durability: settings.durability, logMemoryBytes: settings.logMemoryBytes, logBytes: settings.logBytes
-    })
+    this.#context.assignBackup(host)
   }
 
   linkUp(host: Host, now: Millis): void {
@@ -102,7 +94,7 @@ export class Replication {
     }
     this.#lostAt = undefined
     this.#backupAnswered = false
-    this.assignBackup(host)
+    this.#context.assignBackup(host)
   }
 
   linkDown(host: Host, now: Millis): void {
@@ -111,6 +103,19 @@ export class Replication {
     this.#lostAt = now
     this.#context.writer.unlink()
     if (!this.#context.writer.running) this.#backup = undefined
+  }
+
+  /** The host obeys another gateway: it will hold nothing of this one's. */
+  refused(host: Host, now: Millis): void {
+    const reason = `${host.name} obeys another gateway in this generation; make sure that no other one is `
+      + 'given this guest, then start this one again without its state'
+    const { writer, settings } = this.#context
+    if (writer.running && host === this.#backup) {
+      if (settings.onLinkLoss === 'stall') return this.linkDown(host, now)
+      this.#giveUp(reason)
+    } else if (host === this.#backup) this.#backup = undefined
+    this.look(now)
+    if (this.#backup === undefined) this.#context.setProtection({ state: 'unprotected', reason })
   }
 
   /** The backup said what it holds: go on from there, or begin a new history. */

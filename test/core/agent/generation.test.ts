@@ -3,10 +3,10 @@ import { checkpointId, generation, lsn } from '../../../src/core/ids.ts'
 import type { GatewayMessage } from '../../../src/core/message.ts'
 import { freshAgentState } from '../../../src/core/agent/port.ts'
 import {
-  assign, backup, gateway, historyA, historyB, primary, protectedBackup, Rig, withPeer
+  assign, backup, gateway, historyA, historyB, life, primary, protectedBackup, Rig, withPeer
 } from './rig.ts'
 
-const knows = (n: number) => ({ ...freshAgentState, generation: generation(n) })
+const knows = (n: number) => ({ ...freshAgentState, ...life, generation: generation(n) })
 
 void t.test('every message of an older generation is answered with stale, and does nothing', t => {
   const messages: GatewayMessage[] = [

@@ -3,7 +3,8 @@ import { checkpointId, generation, hostName, lsn, noHistory } from '../../../src
 import { freshAgentState } from '../../../src/core/agent/port.ts'
 import type { GatewayMessage } from '../../../src/core/message.ts'
 import {
-  append, assign, backup, epoch, gateway, historyA, historyB, primary, protectedBackup, receive, Rig, withPeer
+  append, assign, backup, epoch, gateway, gatewayY, historyA, historyB, life, primary, protectedBackup,
+  receive, Rig, withPeer
 } from './rig.ts'
 
 const two = { generation: generation(2), history: historyA }
@@ -169,18 +170,25 @@ void t.test('accept-loss takes the newest image of any history, and no tail', t 
   t.end()
 })
 
-void t.test('accept-loss reaches an agent that has just restarted, and no other promotion does', t => {
+void t.test('accept-loss reaches an agent that obeyed another gateway, and no other promotion does', t => {
   const found = protectedBackup().finished
   const restarted = () => {
-    const rig = new Rig({ images: found, state: { ...freshAgentState, generation: generation(1) } })
+    const state = { ...freshAgentState, ...life, gateway: gatewayY, generation: generation(1) }
+    const rig = new Rig({ images: found, state })
     rig.agent.linkUp(rig.now, gateway)
     return rig
   }
   const lossy = restarted()
   lossy.from(promote(0, true), two)
+  t.same(lossy.ordered(), [], 'nobody knows of which gateway it is')
+  lossy.from(assign({ role: 'backup' }))
+  t.same(lossy.said(), ['stale', 'guest'])
+  lossy.from(promote(0, true), two)
   lossy.answer('persist')
+  t.match(lossy.persisted, [{ ...life, generation: 2 }])
   t.ok(lossy.waits('restoreGuest'))
   const strict = restarted()
+  strict.from(assign({ role: 'backup' }))
   strict.from(promote(5), two)
   t.same(strict.ordered(), [])
   t.end()
@@ -359,7 +367,7 @@ void t.test('peers are only names to a backup', t => {
 /** An agent that finds a guest running whose last durable role was that of a backup. */
 function foundHalfWay(): Rig {
   const rig = new Rig({
-    state: { ...freshAgentState, generation: generation(2), role: 'backup' }, condition: 'running',
+    state: { ...freshAgentState, ...life, generation: generation(2), role: 'backup' }, condition: 'running',
     endpoints: ['h:2'], images: protectedBackup().finished
   })
   rig.agent.linkUp(rig.now, gateway)

@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib'
 import {
-  checkpointId, generation, historyId, hostName, lsn, millis, noHistory, outputHash,
+  checkpointId, gatewayId, generation, historyId, hostName, lsn, millis, noHistory, outputHash,
   type CheckpointId, type HistoryId, type Hash, type Lsn, type Millis
 } from '../../../src/core/ids.ts'
 import type { AgentMessage, CheckpointMessage, Envelope, GatewayMessage } from '../../../src/core/message.ts'
@@ -179,8 +179,13 @@ export class Rig {
   }
 }
 
+export const gatewayX = gatewayId('1111111111111111')
+/** The first life of the gateway whose messages a test sends, where it names no other. */
+export const life = { gateway: gatewayX, incarnation: 1 }
+export const gatewayY = gatewayId('2222222222222222')
+
 const assignDefaults: Assign = {
-  type: 'assign', role: 'idle', boot: false, served: false, peer: hostName(''), peerAddress: '',
+  type: 'assign', ...life, role: 'idle', boot: false, served: false, peer: hostName(''), peerAddress: '',
   checkpointMs: 5000, heartbeatMs: 100, leaseMs: 400, durability: 'memory', logMemoryBytes: 1 << 20,
   logBytes: 1 << 22
 }

@@ -1,9 +1,9 @@
 import t from 'tap'
 import type { FailoverPhase } from '../../../src/core/gateway/protection.ts'
 import { checkpointId, generation, lsn, millis, noHistory } from '../../../src/core/ids.ts'
-import { b, first, host, Rig } from './rig.ts'
+import { b, first, host, type Rig } from './rig.ts'
 import {
-  failOver, guarded, mark, promoted, serving, sync, syncing, tail, tailEnd, two, withClient
+  failOver, guarded, mark, promoted, serving, started, sync, syncing, tail, tailEnd, two, withClient
 } from './scenes.ts'
 
 const phase = (rig: Rig): string | undefined => rig.gateway.failover?.phase
@@ -155,7 +155,7 @@ void t.test('nothing is promoted before everything is committed', t => {
 void t.test('the new generation is durable before anybody hears of it', t => {
   const rig = guarded()
   failOver(rig, 'persist')
-  t.same(rig.persisted, [{ generation: 2, active: b, started: true }])
+  t.same(rig.persisted, [{ ...first, incarnation: 2, generation: 2, active: b }])
   t.equal(rig.gateway.generation, 1)
   t.equal(rig.gateway.active?.name, 'a')
   t.same(rig.messages('promote'), [])
@@ -336,8 +336,7 @@ void t.test('a gateway that was away itself blames nobody', t => {
 })
 
 void t.test('a gateway that has just started reckons with a lease of the one before', t => {
-  const rig = new Rig()
-  rig.gateway.start(first)
+  const rig = started()
   rig.linkUp('a')
   rig.running('a')
   sync(rig)

@@ -5,7 +5,8 @@ import type {
 } from '../../../src/core/gateway/port.ts'
 import type { GuestSettings, HostSettings } from '../../../src/core/gateway/settings.ts'
 import {
-  generation, historyId, hostName, inputOffset, lsn, millis, noHistory, noLsn, outputHash, outputOffset,
+  gatewayId, generation, historyId, hostName, inputOffset, lsn, millis, noHistory, noLsn, outputHash,
+  outputOffset,
   type ConnectionId, type HistoryId, type Lsn, type Millis, type OutputOffset
 } from '../../../src/core/ids.ts'
 import type { AgentMessage, Envelope, GatewayMessage } from '../../../src/core/message.ts'
@@ -297,6 +298,7 @@ export class Rig {
     return {
       hash: (bytes, previous) => outputHash(crc32(bytes, previous)),
       newHistory: () => nthHistory(++this.#histories),
+      newGateway: () => gatewayX,
       send: (to, about, message) => { this.#sent(to, about, message) },
       flushSoon: () => { this.#flushWanted = true },
       openPath: endpoints => { note(`openPath ${endpoints.join(' ')}`) },
@@ -329,4 +331,9 @@ export function nthHistory(n: number): HistoryId {
 /** What an agent has not heard of a history. */
 export const holdsNothing: Partial<Envelope> = { history: noHistory }
 
-export const first: GatewayState = { generation: generation(1), active: a, started: true }
+export const gatewayX = gatewayId('1111111111111111')
+
+/** As a first life of a gateway left it. */
+export const first: GatewayState = {
+  gateway: gatewayX, incarnation: 1, generation: generation(1), active: a, started: true, claiming: false
+}

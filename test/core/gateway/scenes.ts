@@ -10,6 +10,9 @@ import type { Pair } from './sides.ts'
 export function started(settings: Partial<GuestSettings> = {}): Rig {
   const rig = new Rig(settings)
   rig.gateway.start(first)
+  rig.answer('persist')
+  rig.ordered()
+  rig.persisted = []
   return rig
 }
 
