@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import type { Client } from './client.ts'
+import { Client } from './client.ts'
 import { Lab, type LabOptions } from './lab.ts'
 import { CommitWatch } from './link-spy.ts'
 import { Load } from './load.ts'
@@ -138,4 +138,21 @@ void t.test('a primary that is answered later than its lease stands still, and t
   t.equal(await client.ask('INCR a', ':3\r\n'), ':3\r\n')
   t.same(lab.log.all('failover.began'), [])
   t.equal(client.unread, '')
+})
+
+void t.test('a guest for which no lease was ever in time cannot be reached', async (t) => {
+  const lab = await Lab.create(t)
+  lab.links.a.delay(400)
+  await lab.protect()
+  const { endpoints } = await lab.process('a').log.until('guest.started')
+  const old = await Client.open(Number(String(endpoints).split(':').at(-1)))
+  t.teardown(() => old.destroy())
+  old.send('INCR a')
+  await lab.letGatewayLive(1000)
+  t.equal(old.unread, '')
+  const done = lab.log.next('failover.done')
+  lab.links.a.cut()
+  await done
+  await lab.letGatewayLive(1000)
+  t.equal(old.unread, '', 'and it is not after its failover')
 })

@@ -89,7 +89,7 @@ void t.test('a gateway without its state asks all agents, and waits for the last
   t.match(await lab.status(), { generation: 0, protection: { state: 'unprotected' } })
   t.equal(fresh.unread, '', 'it does not guess')
   await lab.bringBack('a')
-  t.match(await lab.status(), { generation: 2, activeHost: 'host-b' })
+  t.match(await lab.status(), { generation: 3, activeHost: 'host-b' })
   t.equal(await fresh.take(4), ':2\r\n')
 })
 

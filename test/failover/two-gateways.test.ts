@@ -45,6 +45,7 @@ void t.test('a gateway that takes over is exact under load, and protects', async
   await load.answers(300)
   await lab.process('gateway').kill()
   lab.start('gateway')
+  await lab.log.until('admin.listening')
   await lab.untilStatus('that stands aside', standsAside)
   const done = log.next('failover.done')
   await lab.killHost('a')

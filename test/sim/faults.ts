@@ -1,5 +1,6 @@
 import { gatewayId, generation, historyId, type HostName } from '../../src/core/ids.ts'
 import { ms } from './clock.ts'
+import { GatewayMachine } from './gateway-machine.ts'
 import type { Host } from './host.ts'
 import { Link } from './links.ts'
 import type { World } from './world.ts'
@@ -10,6 +11,11 @@ function hostOf(world: World): Host {
   const { random } = world
   const roll = random.below(10)
   return (roll < 5 ? world.primary : roll < 8 ? world.backup : undefined) ?? random.pick(world.hosts)
+}
+
+/** The gateway, or the one that was started beside it. */
+function someGateway(world: World): GatewayMachine {
+  return world.gateways.length > 1 ? world.random.pick(world.gateways) : world.gateway
 }
 
 function later(world: World, from: number, to: number, run: () => void): void {
@@ -31,8 +37,9 @@ const kinds: Readonly<Record<string, readonly [number, Strike]>> = {
   }],
   'guest-crash': [5, world => (world.primary ?? world.random.pick(world.hosts)).crashGuest()],
   'gateway-crash': [2, world => {
-    world.gateway.crash(world.random.chance(0.5))
-    later(world, 1, 150, () => world.gateway.start())
+    const gateway = someGateway(world)
+    gateway.crash(world.random.chance(0.5))
+    later(world, 1, 150, () => gateway.start())
   }],
   'link-break': [5, world => {
     const links = [...world.links]
@@ -43,15 +50,15 @@ const kinds: Readonly<Record<string, readonly [number, Strike]>> = {
     if (links.length > 0) world.random.pick(links).stall(ms(world.random.range(1, 200)))
   }],
   partition: [6, world => {
-    const host = hostOf(world)
-    world.network.cut('gateway', host.name)
-    later(world, 10, 400, () => world.network.heal('gateway', host.name))
+    const [host, { name }] = [hostOf(world), someGateway(world)]
+    world.network.cut(name, host.name)
+    later(world, 10, 400, () => world.network.heal(name, host.name))
   }],
   'one-way': [2, world => {
-    const host = hostOf(world)
-    if (world.random.chance(0.5)) world.network.cutOneWay('gateway', host.name)
-    else world.network.cutOneWay(host.name, 'gateway')
-    later(world, 10, 300, () => world.network.heal('gateway', host.name))
+    const [host, { name }] = [hostOf(world), someGateway(world)]
+    if (world.random.chance(0.5)) world.network.cutOneWay(name, host.name)
+    else world.network.cutOneWay(host.name, name)
+    later(world, 10, 300, () => world.network.heal(name, host.name))
   }],
   'peers-apart': [3, world => {
     const { random, hosts, network } = world
@@ -64,7 +71,7 @@ const kinds: Readonly<Record<string, readonly [number, Strike]>> = {
     later(world, 20, 200, () => world.slowDisks(1))
   }],
   'gateway-pause': [3, world => {
-    const { process } = world.gateway
+    const { process } = someGateway(world)
     process.pause()
     later(world, 10, 300, () => process.resume())
   }],
@@ -79,7 +86,8 @@ const kinds: Readonly<Record<string, readonly [number, Strike]>> = {
     if (core === undefined || core.failover !== undefined || process.paused) return
     process.run(() => { core.requestFailover(false, clock.now()) })
   }],
-  'old-gateway': [3, world => strayGateway(world, hostOf(world))]
+  'old-gateway': [3, world => strayGateway(world, hostOf(world))],
+  'second-gateway': [4, world => secondGateway(world)]
 }
 
 /** A gateway that was paused since an older generation connects and gives orders. */
@@ -101,6 +109,14 @@ function strayGateway(world: World, host: Host): void {
     logMemoryBytes: settings.logMemoryBytes, logBytes: settings.logBytes
   })
   later(world, 5, 30, () => link.break(0))
+}
+
+/** Another gateway is given the guest, with no state, while the first one lives. */
+function secondGateway(world: World): void {
+  if (world.gateways.length > 1) return
+  const second = new GatewayMachine(world, 'second')
+  world.gateways.push(second)
+  second.start()
 }
 
 const drawn = Object.entries(kinds).flatMap(([name, [weight]]) => Array<string>(weight).fill(name))
@@ -132,8 +148,10 @@ export function heal(world: World): void {
   world.scenario = {
     ...world.scenario, engineFails: 0, imageStalls: 0, restoreFails: 0, fenceFails: 0
   }
-  world.gateway.process.resume()
-  if (!world.gateway.running) world.gateway.start()
+  for (const gateway of world.gateways) {
+    gateway.process.resume()
+    if (!gateway.running) gateway.start()
+  }
   for (const host of world.hosts) {
     host.process.resume()
     if (!host.powered) host.powerOn()

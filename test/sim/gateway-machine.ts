@@ -1,5 +1,6 @@
 import { GuestGateway } from '../../src/core/gateway/guest-gateway.ts'
 import type { GatewayState } from '../../src/core/gateway/port.ts'
+import type { Protection } from '../../src/core/gateway/protection.ts'
 import type { ConnectionId, HostName } from '../../src/core/ids.ts'
 import type { AgentMessage } from '../../src/core/message.ts'
 import type { StreamEvents } from '../../src/core/stream.ts'
@@ -17,6 +18,7 @@ import type { World } from './world.ts'
 
 /** The gateway's machine: its kernel with the sockets, its state file, and the gateway's process. */
 export class GatewayMachine {
+  readonly name: string
   readonly clock: MachineClock
   process: Process
   core: GuestGateway | undefined
@@ -31,25 +33,36 @@ export class GatewayMachine {
   readonly #clients = new Set<ClientStream>()
   readonly #noteDue = new Set<GuestSocket>()
 
-  constructor(world: World) {
+  constructor(world: World, name: string) {
     this.#world = world
+    this.name = name
     this.clock = new MachineClock(world)
-    this.process = new Process(world, 'gateway')
+    this.process = new Process(world, name)
     this.process.kill()
   }
 
   get running(): boolean { return this.process.alive }
+  /** It knows that another gateway is in charge. */
+  get standsAside(): boolean {
+    const protection = this.core?.protection
+    return protection?.state === 'lost' && protection.reason.includes('another gateway is in charge')
+  }
+
+  /** It has found the guest, and is about to serve clients from it. */
+  isServing(protection: Protection): boolean {
+    return this.path !== undefined && protection.state !== 'lost'
+  }
 
   // ---- life and death
 
   start(): void {
     if (this.running) return
     const { scenario } = this.#world
-    const process = this.process = new Process(this.#world, 'gateway')
+    const process = this.process = new Process(this.#world, this.name)
     const port = this.port = this.#world.canary?.gatewayPort?.(this.#world, this, process)
       ?? new SimGatewayPort(this.#world, this, process)
     const core = this.core = new GuestGateway(scenario.settings, port, this.clock.now())
-    this.#world.trace(() => 'gateway starts')
+    this.#world.trace(() => `${this.name} starts`)
     this.#world.canary?.gateway?.(core, this.#world)
     core.start(this.durable)
     this.#tickSoon()
@@ -69,10 +82,10 @@ export class GatewayMachine {
   /** The process dies: clients see resets, and so may the guest. With the machine, the guest sees nothing. */
   crash(machine: boolean): void {
     if (!this.running) return
-    this.#world.trace(() => 'gateway crashes')
+    this.#world.trace(() => `${this.name} crashes`)
     this.process.kill()
     this.core = undefined
-    this.#world.checks.gatewayDied()
+    if (this === this.#world.gateway) this.#world.checks.gatewayDied()
     for (const client of this.#clients) client.cut()
     this.#clients.clear()
     for (const socket of [...this.#sockets.values()]) {
@@ -108,8 +121,8 @@ export class GatewayMachine {
   #dial(host: Host): void {
     const { process } = this
     process.after(this.#world.reconnectDelay(), () => {
-      const cut = this.#world.network.isCut('gateway', host.name)
-        || this.#world.network.isCut(host.name, 'gateway')
+      const cut = this.#world.network.isCut(this.name, host.name)
+        || this.#world.network.isCut(host.name, this.name)
       if (!host.running || cut) return this.#dial(host)
       const theirs = host.gatewayEnd()
       const link = new Link(this.#world, this.#end(host), theirs)
@@ -122,14 +135,14 @@ export class GatewayMachine {
   #end(host: Host): LinkEnd {
     const { process } = this
     return {
-      machine: 'gateway', process,
+      machine: this.name, process,
       message: (envelope, message) => {
-        this.#world.trace(() => `gateway ← ${host.name} ${message.type} gen ${envelope.generation}`)
+        this.#world.trace(() => `${this.name} ← ${host.name} ${message.type} gen ${envelope.generation}`)
         this.core?.message(host.name, envelope, message as AgentMessage, this.clock.now())
       },
       closed: () => {
         this.links.delete(host.name)
-        this.#world.trace(() => `gateway: link to ${host.name} is down`)
+        this.#world.trace(() => `${this.name}: link to ${host.name} is down`)
         this.core?.linkDown(host.name, this.clock.now())
         this.#dial(host)
       }
@@ -167,7 +180,7 @@ export class GatewayMachine {
     const { path } = this
     if (path === undefined) return lost()
     let channel = this.#toHosts.get(path)
-    if (channel === undefined) this.#toHosts.set(path, channel = new Channel('gateway', path))
+    if (channel === undefined) this.#toHosts.set(path, channel = new Channel(this.name, path))
     this.#world.network.send(channel, () => {
       const guest = this.#world.hosts.find(host => host.name === path)?.guest
       if (guest?.reachable !== true || this.path !== path) return lost()

@@ -52,7 +52,7 @@ export class SimGatewayPort implements GatewayPort {
 
   send(host: HostName, envelope: Envelope, message: GatewayMessage): void {
     this.world.hook()
-    this.world.trace(() => `gateway → ${host} ${message.type} gen ${envelope.generation}`)
+    this.world.trace(() => `${this.machine.name} → ${host} ${message.type} gen ${envelope.generation}`)
     this.machine.links.get(host)?.send(0, envelope, message)
   }
 
@@ -68,13 +68,14 @@ export class SimGatewayPort implements GatewayPort {
   openPath(endpoints: readonly string[]): void {
     this.world.hook()
     this.machine.path = endpoints[0]?.split(':')[0]
-    this.world.checks.pathLeads(this.machine.path)
+    if (this.machine === this.world.gateway) this.world.checks.pathLeads(this.machine.path)
   }
 
   open(connection: ConnectionId, service: number, events: StreamEvents,
     done: (result: OpenResult) => void): void {
     this.world.hook()
     const port = this.world.nextPort++
+    this.world.ports.set(port, this.machine)
     const client = this.machine.connectionOf(connection)
     const socket = new GuestSocket(this.machine, this.world, events, { port, connection, client, service },
       { input: 0, inputEdge: 0, resumesAt: 0 })
@@ -128,7 +129,7 @@ export class SimGatewayPort implements GatewayPort {
       if (answered || !this.process.alive) return
       const guest = host?.guest
       const again = (): void => this.world.clock.after(this.world.resendDelay(), probe)
-      if (guest?.reachable !== true || network.isCut('gateway', guest.host.name)) return again()
+      if (guest?.reachable !== true || network.isCut(this.machine.name, guest.host.name)) return again()
       guest.process.run(() => {
         const tcb = guest.tcbs.get(port)
         guest.receive({ port, kind: 'probe', offset: 0, bytes: noBytes, fin: false, ack: 0, edge: 0 }, 0, 0)
@@ -222,6 +223,6 @@ export class SimGatewayPort implements GatewayPort {
   }
 
   report(report: GatewayReport): void {
-    this.world.gatewayReport(report)
+    this.world.gatewayReport(this.machine, report)
   }
 }

@@ -1,4 +1,5 @@
 import type { Micros } from './clock.ts'
+import type { GatewayMachine } from './gateway-machine.ts'
 import { GuestApp, type Session } from './guest-app.ts'
 import type { Host } from './host.ts'
 import { Channel } from './network.ts'
@@ -46,7 +47,7 @@ export class Guest {
   /** It was restored from this image's checkpoint; undefined if it was started from nothing. */
   readonly restoredFrom: number | undefined
   readonly #world: World
-  readonly #toGateway: Channel
+  readonly #toGateways = new Map<GatewayMachine, Channel>()
   readonly #ready = new Set<Tcb>()
   readonly #resending = new Set<Tcb>()
   #serving = false
@@ -56,7 +57,6 @@ export class Guest {
     this.id = world.nextGuest++
     this.host = host
     this.process = new Process(world, `guest ${this.id} on ${host.name}`)
-    this.#toGateway = new Channel(host.name, 'gateway')
     this.app = from?.snapshot.app.clone() ?? new GuestApp()
     this.restoredFrom = from?.checkpoint
     for (const tcb of from?.snapshot.tcbs ?? []) this.tcbs.set(tcb.port, cloneTcb(tcb))
@@ -182,9 +182,10 @@ export class Guest {
 
   #send(segment: Segment, lost: () => void): void {
     if (!this.reachable) return lost()
-    this.#world.network.send(this.#toGateway, () => {
-      this.#world.gateway.fromGuest(this, segment, lost)
-    }, lost)
+    const gateway = this.#world.ports.get(segment.port) ?? this.#world.gateway
+    let channel = this.#toGateways.get(gateway)
+    if (channel === undefined) this.#toGateways.set(gateway, channel = new Channel(this.host.name, gateway.name))
+    this.#world.network.send(channel, () => gateway.fromGuest(this, segment, lost), lost)
   }
 
   /** Something did not arrive: it is sent again after a while, as long as the connection lives. */

@@ -26,6 +26,9 @@ export class Operator {
   }
 
   #look(): void {
+    const { gateway, gateways } = this.#world
+    const other = gateways.find(one => one !== gateway && one.running && !one.standsAside)
+    if (gateway.standsAside && other !== undefined) this.#world.takeOver(other)
     const { core } = this.#world.gateway
     for (const host of this.#world.hosts) if (!host.powered) host.powerOn()
     if (core === undefined || !this.#isStuck()) {

@@ -30,7 +30,11 @@ export class World {
   readonly checks: Checks
   readonly network: Network
   readonly hosts: readonly Host[]
-  readonly gateway: GatewayMachine
+  /** The gateway that clients and operators go to; and another one, if one was started beside it. */
+  gateway: GatewayMachine
+  readonly gateways: GatewayMachine[] = []
+  /** To which gateway each of the guest's sockets leads. */
+  readonly ports = new Map<number, GatewayMachine>()
   readonly clients: Client[] = []
   readonly guests: Guest[] = []
   readonly links = new Set<Link>()
@@ -64,7 +68,8 @@ export class World {
     this.checks = new Checks(this)
     this.network = new Network(this)
     this.hosts = this.scenario.settings.hosts.map(({ name }) => new Host(this, name))
-    this.gateway = new GatewayMachine(this)
+    this.gateway = new GatewayMachine(this, 'gateway')
+    this.gateways.push(this.gateway)
   }
 
   // ---- telling
@@ -82,8 +87,9 @@ export class World {
     this.traced?.push(`${(this.clock.now / 1000).toFixed(3)} ${line()}`)
   }
 
-  gatewayReport(report: GatewayReport): void {
-    this.trace(() => `gateway: ${describe(report)}`)
+  gatewayReport(gateway: GatewayMachine, report: GatewayReport): void {
+    this.trace(() => `${gateway.name}: ${describe(report)}`)
+    if (gateway !== this.gateway && !this.#serves(gateway, report)) return
     if (report.type === 'protection') {
       const { state } = report.protection
       if (state === 'failing-over'
@@ -93,6 +99,24 @@ export class World {
     }
     if (report.type === 'clock-jump') this.count('jumps')
     this.checks.gatewayReport(report)
+  }
+
+  /** One that was started beside the other serves clients from now on: whoever looks after it sees to that. */
+  #serves(gateway: GatewayMachine, report: GatewayReport): boolean {
+    if (report.type !== 'protection' || !gateway.isServing(report.protection)) return false
+    this.takeOver(gateway)
+    return true
+  }
+
+  /** Clients and operators go to this one; the other is started again, to learn that it is not in charge. */
+  takeOver(gateway: GatewayMachine): void {
+    const before = this.gateway
+    this.trace(() => `${gateway.name} takes over from ${before.name}`)
+    this.count('taken over')
+    before.crash(this.random.chance(0.3))
+    this.gateway = gateway
+    this.checks.pathLeads(gateway.path)
+    this.clock.after(ms(this.random.range(1, 50)), () => before.start())
   }
 
   agentReport(host: Host, report: AgentReport): void {
