@@ -104,6 +104,7 @@ export class ClientStream implements StreamSide {
   /** The gateway has let go of it. */
   #gone = false
   #clientGone = false
+  #left = false
   #high = false
 
   constructor(world: World, client: number, gateway: Process, end: ClientEnd) {
@@ -144,6 +145,12 @@ export class ClientStream implements StreamSide {
     this.#world.clock.after(this.#world.scenario.delayMax, () => this.#readSoon())
   }
 
+  /** The client goes to another gateway: what this one does with the connection is of no interest any more. */
+  leave(): void {
+    this.#left = true
+    this.drop()
+  }
+
   // ---- the gateway's end
 
   /** The gateway took it. */
@@ -154,6 +161,7 @@ export class ClientStream implements StreamSide {
 
   write(bytes: Uint8Array): void {
     this.#usable('write')
+    if (this.#left) return
     this.#world.checks.released(this.client, bytes)
     this.#down.write(bytes.slice())
     if (this.backlog > this.#world.scenario.highWater) this.#high = true
@@ -163,7 +171,7 @@ export class ClientStream implements StreamSide {
 
   end(): void {
     this.#usable('end')
-    this.#world.checks.releasedEnd(this.client)
+    if (!this.#left) this.#world.checks.releasedEnd(this.client)
     this.#down.end()
     if (this.#down.ending && this.#told === 'ended') this.#gone = true
   }
@@ -211,7 +219,7 @@ export class ClientStream implements StreamSide {
 
   #read(): void {
     const { random, checks } = this.#world
-    if (this.#wasReset && (this.#paused || this.#up.readableBytes === 0)) {
+    if (this.#wasReset && (this.#left || this.#paused || this.#up.readableBytes === 0)) {
       if (this.#told === 'reset') return
       this.#told = 'reset'
       this.#gone = true

@@ -219,6 +219,13 @@ export class Client implements ClientEnd {
     this.state = 'complete'
   }
 
+  /** Another gateway serves the guest from now on: whoever still waits for an answer gives it up. */
+  leave(): void {
+    if (this.state !== 'open') return
+    this.state = 'left'
+    this.#stream?.leave()
+  }
+
   reset(): void {
     if (this.over) return
     this.state = 'reset'

@@ -96,6 +96,27 @@ class SameHistoryPort extends SimGatewayPort {
   }
 }
 
+/**
+ * A gateway that claims a generation takes the guest before the others know of it. That matters only while the
+ * one of before reaches just those others, and this one just the guest: so the links are cut that way when it
+ * claims. That much breaks no rule.
+ */
+class LonelyPort extends SimGatewayPort {
+  override send(host: HostName, envelope: Envelope, message: GatewayMessage): void {
+    if (message.type !== 'assign' || message.role !== 'idle' || envelope.generation < 2) {
+      return super.send(host, envelope, message)
+    }
+    const { network, gateway } = this.world
+    network.cut(this.machine.name, host)
+    const active = this.machine.core?.active
+    if (active !== undefined) network.cut(gateway.name, active.name)
+    this.process.after(0, () => {
+      this.machine.core?.message(host, envelope,
+        { type: 'guest', condition: 'absent', endpoints: [], reason: '' }, this.machine.clock.now())
+    })
+  }
+}
+
 const lastHistory = new WeakMap<World, HistoryId>()
 
 function records(bytes: Uint8Array): LogRecord[] {
@@ -158,5 +179,7 @@ export const gatewayCanaries: readonly Canary[] = [
     }
   },
   { name: 'restart-keeps-history', rules: [2],
-    gatewayPort: (world, machine, process) => new SameHistoryPort(world, machine, process) }
+    gatewayPort: (world, machine, process) => new SameHistoryPort(world, machine, process) },
+  { name: 'guest-taken-before-the-others-know', rules: [7],
+    gatewayPort: (world, machine, process) => new LonelyPort(world, machine, process) }
 ]
