@@ -145,7 +145,7 @@ export class ClientStream implements StreamSide {
     this.#world.clock.after(this.#world.scenario.delayMax, () => this.#readSoon())
   }
 
-  /** The client goes to another gateway: what this one does with the connection is of no interest any more. */
+  /** The client goes to another gateway: what this one does with it is of no interest any more. */
   leave(): void {
     this.#left = true
     this.drop()

@@ -184,7 +184,10 @@ export class Guest {
     if (!this.reachable) return lost()
     const gateway = this.#world.ports.get(segment.port) ?? this.#world.gateway
     let channel = this.#toGateways.get(gateway)
-    if (channel === undefined) this.#toGateways.set(gateway, channel = new Channel(this.host.name, gateway.name))
+    if (channel === undefined) {
+      channel = new Channel(this.host.name, gateway.name)
+      this.#toGateways.set(gateway, channel)
+    }
     this.#world.network.send(channel, () => gateway.fromGuest(this, segment, lost), lost)
   }
 

@@ -101,14 +101,14 @@ export class World {
     this.checks.gatewayReport(report)
   }
 
-  /** One that was started beside the other serves clients from now on: whoever looks after it sees to that. */
+  /** One that was started beside the other is about to serve clients: from now on they go to it. */
   #serves(gateway: GatewayMachine, report: GatewayReport): boolean {
     if (report.type !== 'protection' || !gateway.isServing(report.protection)) return false
     this.takeOver(gateway)
     return true
   }
 
-  /** Clients and operators go to this one. The other lives on, and has yet to learn that it is not in charge. */
+  /** Clients and operators go to this one. The other lives on, and may not know yet that it is displaced. */
   takeOver(gateway: GatewayMachine): void {
     this.trace(() => `${gateway.name} takes over from ${this.gateway.name}`)
     this.count('taken over')

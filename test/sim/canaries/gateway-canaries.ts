@@ -97,9 +97,9 @@ class SameHistoryPort extends SimGatewayPort {
 }
 
 /**
- * A gateway that claims a generation takes the guest before the others know of it. That matters only while the
- * one of before reaches just those others, and this one just the guest: so the links are cut that way when it
- * claims. That much breaks no rule.
+ * A gateway that claims a generation takes the guest before the others know of it. That matters only while
+ * the one of before reaches just those others, and this one just the guest: so the links are cut that way
+ * when it claims. That much breaks no rule.
  */
 class LonelyPort extends SimGatewayPort {
   override send(host: HostName, envelope: Envelope, message: GatewayMessage): void {
