@@ -62,9 +62,11 @@ function parseState(value: unknown): GatewayState | undefined {
   const { gateway = noGateway, incarnation = 0, claiming = false } = value as Record<string, unknown>
   if (typeof gateway !== 'string' || !/^[0-9a-f]{16}$/.test(gateway)) return undefined
   if (!Number.isSafeInteger(incarnation) || Number(incarnation) < 0) return undefined
+  const { diverged } = value as Record<string, unknown>
   if (typeof claiming !== 'boolean') return undefined
+  if (diverged !== undefined && typeof diverged !== 'string') return undefined
   return {
     generation: generation(Number(number)), active: hostName(active), started, claiming,
-    gateway: gatewayId(gateway), incarnation: Number(incarnation)
+    gateway: gatewayId(gateway), incarnation: Number(incarnation), diverged
   }
 }

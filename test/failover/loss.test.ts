@@ -64,6 +64,10 @@ void t.test('divergence resets exactly the connections that were told something 
   t.equal(await plain.ask('INCR plain', ':3\r\n'), ':3\r\n')
   t.match(await lab.status(), { divergence: { diverged: true } }, 'it stays known')
   t.equal(plain.unread, '')
+  await lab.process('gateway').kill()
+  lab.start('gateway')
+  await lab.log.until('admin.listening')
+  t.match(await lab.status(), { divergence: { diverged: true } }, 'also after a restart')
 })
 
 void t.test('divergence with on_divergence: reset-all resets everybody, and serves on', async (t) => {

@@ -15,9 +15,11 @@ void t.test('each guest has its own state, which is read as it was written', asy
   await states.prepare()
   t.same(await states.read('a'), { found: false, damaged: undefined })
   await states.write('a', state)
-  await states.write('a/../b', { ...state, generation: generation(4) })
+  await states.write('a/../b', { ...state, generation: generation(4), diverged: 'it differed' })
   t.same(await new GatewayStates(directory).read('a'), { found: true, state })
-  t.same(await states.read('a/../b'), { found: true, state: { ...state, generation: 4 } })
+  t.same(await states.read('a/../b'), {
+    found: true, state: { ...state, generation: 4, diverged: 'it differed' }
+  })
 })
 
 void t.test('a damaged state is told and not used, and the next one replaces it', async t => {
@@ -25,7 +27,8 @@ void t.test('a damaged state is told and not used, and the next one replaces it'
   const whole = { format: 1, ...state }
   const wrongs = [
     { format: 2 }, { generation: 0 }, { generation: 1.5 }, { active: 7 }, { started: 1 }, { gateway: 'me' },
-    { gateway: 7 }, { incarnation: -1 }, { incarnation: '1' }, { claiming: 1 }
+    { gateway: 7 }, { incarnation: -1 }, { incarnation: '1' }, { claiming: 1 },
+    { diverged: 1 }
   ]
   const damages = ['', '{', 'null', '[]', ...wrongs.map(wrong => JSON.stringify({ ...whole, ...wrong }))]
   for (const damaged of damages) {

@@ -40,7 +40,8 @@ export class GuestGateway {
   #failover: Failover | undefined
   /** The guest runs and its path is open. */
   #ready = false
-  #divergedReason: string | undefined
+  /** The failover under way found a divergence, or the last one did. */
+  #failoverDiverged = false
   /** Lost because of what was decided, not of a silence that may end. */
   #lostForGood = false
   /** Hosts that were asked to restore what there is since the guest last ran. */
@@ -85,7 +86,7 @@ export class GuestGateway {
   get failover(): Failover | undefined { return this.#failover }
   get lastFailover(): FailoverSummary | undefined { return this.#lastFailover }
   /** Why the guest's state may differ from what clients were told; undefined if it does not. */
-  get diverged(): string | undefined { return this.#divergedReason }
+  get diverged(): string | undefined { return this.#command.state?.diverged }
   get generation(): Generation { return this.#command.generation }
   get active(): Host | undefined { return this.#command.active }
 
@@ -377,6 +378,7 @@ export class GuestGateway {
       diverged: reason => this.#diverge(reason)
     }, { ...start, generation: generation(this.generation + 1), now: this.#now })
     this.#failover = failover
+    this.#failoverDiverged = false
     failover.begin()
   }
 
@@ -405,7 +407,7 @@ export class GuestGateway {
     this.#port.report({ type: 'failover-done', summary })
     this.#assignPrimary()
     this.dataPath.thaw()
-    if (this.#divergedReason !== undefined && this.settings.onDivergence === 'reset-all') {
+    if (this.#failoverDiverged && this.settings.onDivergence === 'reset-all') {
       this.dataPath.killAll('reset-all')
     }
     this.replication.look(this.#now)
@@ -422,7 +424,8 @@ export class GuestGateway {
   }
 
   #diverge(reason: string): void {
-    this.#divergedReason ??= reason
+    this.#failoverDiverged = true
+    if (this.diverged === undefined) this.#command.change({ diverged: reason }, () => undefined)
     if (this.settings.onDivergence === 'stop') this.#lose(`the guest diverged: ${reason}`)
   }
 

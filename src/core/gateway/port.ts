@@ -18,6 +18,8 @@ export interface GatewayState extends GatewayLife {
   readonly started: boolean
   /** The generation was claimed, and perhaps not all hosts know of it: the active one may not be told yet. */
   readonly claiming: boolean
+  /** Why the guest's state may differ from what clients were told; undefined if it does not. */
+  readonly diverged?: string | undefined
 }
 
 export type OpenResult =

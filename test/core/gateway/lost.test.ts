@@ -2,7 +2,7 @@ import t from 'tap'
 import { checkpointId, lsn, type CheckpointId } from '../../../src/core/ids.ts'
 import type { LogPosition } from '../../../src/core/message.ts'
 import { adopt, data, read } from './log-text.ts'
-import { host, type Rig } from './rig.ts'
+import { host, Rig } from './rig.ts'
 import {
   failOver, guarded, promoted, protect, serving, sync, syncing, tail, tailEnd
 } from './scenes.ts'
@@ -268,6 +268,11 @@ void t.test('on_divergence reset: that connection is reset, the rest goes on, an
   t.same(other.client.told, [])
   t.notOk(other.client.paused)
   t.equal(rig.gateway.diverged, 'it said something else than before')
+  const state = rig.persisted.at(-1)
+  t.match(state, { generation: 2, diverged: 'it said something else than before' })
+  const next = new Rig()
+  next.gateway.start(state)
+  t.equal(next.gateway.diverged, state?.diverged, 'also in its next life')
   t.match(rig.gateway.lastFailover, { kept: 1, reset: 1, diverged: 1 })
   t.end()
 })
