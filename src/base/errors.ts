@@ -6,7 +6,7 @@ export const errorCodes = {
   E_VERSION: 'the other side speaks another version of the protocol',
   E_AUTH: 'the other side is not who it must be',
   E_LINK_LOST: 'the link to the other side is gone',
-  E_STALE: 'a message of an older generation or another history',
+  E_STALE: 'a message of an older generation, another history or another gateway',
   E_LOG_CORRUPT: 'the log on disk is damaged beyond its tail',
   E_LOG_FULL: 'the log has reached its limit',
   E_DISK: 'the disk refused an operation',

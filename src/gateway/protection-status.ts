@@ -34,12 +34,14 @@ export function protectionStatus(
       }
     }
     case 'lost':
-      return {
-        state: 'lost', reason: protection.reason,
-        todo: 'Bring its host back, or restore the newest checkpoint and lose what came after it: '
-          + `tailgate failover ${guest.name} --accept-loss`
-      }
+      return { state: 'lost', reason: protection.reason, todo: lostTodo(protection.reason, guest) }
   }
+}
+
+function lostTodo(reason: string, guest: GuestConfig): string {
+  if (reason.endsWith('another gateway is in charge')) return 'Use that gateway, and stop this one.'
+  return 'Bring its host back, or restore the newest checkpoint and lose what came after it: '
+    + `tailgate failover ${guest.name} --accept-loss`
 }
 
 /** Whoever waits for a lease, which may be a long one, need not: an operator may vouch. */

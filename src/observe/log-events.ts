@@ -29,7 +29,8 @@ export const logEvents = {
   'link.up': event('info', 'a link is up', { peer: 'string', address: 'string' }),
   'link.down': event('warn', 'a link is down and will be tried again', { peer: 'string', reason: 'string' }),
   'link.refused': event('warn', 'a link was refused', { peer: 'string?', code: 'string', reason: 'string' }),
-  'message.stale': event('warn', 'a message of an older generation or another history was refused',
+  'message.stale': event('warn',
+    'a message of an older generation, another history or another gateway was refused',
     { guest: 'string', peer: 'string', type: 'string', generation: 'number', known: 'number' }),
 
   'guest.unprotected': event('warn', 'the guest is unprotected', protectionFields()),

@@ -256,7 +256,7 @@ function linkMetrics(r: MetricRegistry) {
     }),
     staleMessages: r.counter({
       name: 'tailgate_stale_messages_total',
-      help: 'Messages of an older generation or another history, refused',
+      help: 'Messages of an older generation, another history or another gateway, refused',
       labels: ['guest']
     })
   }

@@ -28,6 +28,7 @@ void t.test('of two live gateways one commands and the other stands aside', asyn
   const from = [lab.log.count, log.count]
   await lab.letGatewayLive(2000)
   t.same([lab.log.all('link.down', from[0]), log.all('link.down', from[1])], [[], []], 'nobody fights')
+  t.match(await lab.status(), { protection: { todo: 'Use that gateway, and stop this one.' } })
   t.match(await lab.status('second'), { generation: 2, activeHost: 'host-a' })
   const client = await lab.client('second')
   t.equal(await client.ask('INCR a', ':2\r\n'), ':2\r\n', 'the guest has lived on')
