@@ -68,8 +68,10 @@ function blockers(core: GuestGateway, config: GuestConfig): PlanBlocker[] {
   const fenced = config.hosts.find(({ name }) => name === active?.name)?.fence.length !== 0
   const leaseMs = active === undefined ? 0 : active.leaseUntil - monotonicNow()
   if (!fenced && config.leaseMs > 0 && leaseMs > 0) {
-    const waitMs = Math.ceil(leaseMs)
-    const text = `The lease of ${active?.name ?? ''} must run out first: ${waitMs} ms.`
+    const name = active?.name ?? ''
+    const waitMs = Number.isFinite(leaseMs) ? Math.ceil(leaseMs) : null
+    const text = waitMs === null ? `The lease of ${name} is not known here: make sure that it is off first.`
+      : `The lease of ${name} must run out first: ${waitMs} ms.`
     found.push({ kind: 'wait', waitMs, text })
   }
   return found

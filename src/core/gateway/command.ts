@@ -120,6 +120,9 @@ export class Command {
       return false
     }
     if (this.#phase === 'binding') this.#hasBound(host)
+    else if (host === this.active && this.#state?.claiming === true) {
+      this.change({ claiming: false }, () => undefined)
+    }
     return true
   }
 
@@ -211,9 +214,11 @@ export class Command {
       this.#context.waits(`taking command: waiting for the agent on ${missing.join(', ')}`)
       return
     }
-    this.#phase = 'writing'
     this.#context.waits(`waiting for the agent on ${this.#state?.active ?? ''}`)
-    this.change({ claiming: false }, () => { if (this.#phase === 'writing') this.#takeCharge() })
+    // Until the active host has answered, the gateway of before may go on granting it leases.
+    const { active } = this
+    if (active !== undefined) active.leaseUntil = millis(Infinity)
+    this.#takeCharge()
   }
 
   #takeCharge(): void {

@@ -131,13 +131,20 @@ export class Failover {
     if (this.#phase !== 'fence') return
     const { from } = this.#start
     if (this.#context.settings.leaseMs > 0 && this.#now > from.leaseUntil) return this.#drain()
-    const blocked = this.#context.settings.leaseMs > 0
+    const known = this.#context.settings.leaseMs > 0 && Number.isFinite(from.leaseUntil)
+    const blocked = known
       ? `the lease of ${from.name} runs for ${Math.ceil(from.leaseUntil - this.#now)} ms more`
-      : `${this.#fenceFailed ? 'the fence command failed' : 'there is neither a fence command nor a lease'}; `
+      : `${this.#whyNoLease()}; `
         + `make sure that ${from.name} is off, then run: tailgate failover ${this.#context.settings.name}`
     if (blocked === this.#blocked) return
     this.#blocked = blocked
     this.#context.changed()
+  }
+
+  #whyNoLease(): string {
+    if (this.#fenceFailed) return 'the fence command failed'
+    const { leaseMs } = this.#context.settings
+    return leaseMs > 0 ? 'its lease is not known here' : 'there is neither a fence command nor a lease'
   }
 
   // ---- drain, commit, persist

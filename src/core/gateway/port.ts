@@ -16,7 +16,10 @@ export interface GatewayState extends GatewayLife {
   readonly active: HostName
   /** The guest has run: it is never started from nothing again. */
   readonly started: boolean
-  /** The generation was claimed, and perhaps not all hosts know of it: the active one may not be told yet. */
+  /**
+   * The generation was claimed, and perhaps not all hosts know of it. The active one is told when all others
+   * do; when it has answered, too, the claim is finished.
+   */
   readonly claiming: boolean
   /** Why the guest's state may differ from what clients were told; undefined if it does not. */
   readonly diverged?: string | undefined
