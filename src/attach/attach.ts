@@ -1,8 +1,17 @@
+import { messageOf, TailgateError } from '../base/errors.ts'
 import type { ConnectionId, InputOffset, OutputOffset } from '../core/ids.ts'
 import type { AttachAnswer, OpenedPath } from '../core/path.ts'
 import type { StreamEvents } from '../core/stream.ts'
 
 export type { AttachAnswer, OpenedPath } from '../core/path.ts'
+
+/** Who wants a new connection; told one of the two, in a later turn. */
+export interface Opening {
+  /** The guest took it. The callee resumes the side if it is to be read at once. */
+  opened(path: OpenedPath): void
+  /** E_ATTACH. */
+  failed(error: TailgateError): void
+}
 
 /**
  * How the gateway joins a guest's connections. One per guest and generation; the kinds are `tcp` (an ordinary
@@ -15,8 +24,8 @@ export type { AttachAnswer, OpenedPath } from '../core/path.ts'
  */
 export interface Attach {
   readonly silentOnDeath: boolean
-  /** Opens a new connection to `endpoint`. Rejects with E_ATTACH. */
-  open(endpoint: string, connection: ConnectionId, events: StreamEvents): Promise<OpenedPath>
+  /** Opens a new connection to `endpoint`. */
+  open(endpoint: string, connection: ConnectionId, events: StreamEvents, opening: Opening): void
   /**
    * Asks a restored guest for a connection of an earlier generation. Rejects with E_ATTACH if it does not
    * answer.
@@ -35,4 +44,10 @@ export interface Attach {
   acknowledge(connection: ConnectionId, received: OutputOffset): void
   /** Lets go of every connection silently and stops. */
   close(): void
+}
+
+/** Whatever was thrown when `endpoint` was joined, as E_ATTACH. */
+export function attachError(error: unknown, endpoint: string): TailgateError {
+  if (error instanceof TailgateError && error.code === 'E_ATTACH') return error
+  return new TailgateError('E_ATTACH', messageOf(error), { cause: error, context: { endpoint } })
 }

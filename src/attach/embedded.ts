@@ -7,7 +7,7 @@ import type { AttachAnswer, OpenedPath } from '../core/path.ts'
 import type { StreamEvents } from '../core/stream.ts'
 import { PlaceKind } from '../guest/wire.ts'
 import type { Sockets } from '../net/sockets.ts'
-import type { Attach } from './attach.ts'
+import { attachError, type Attach, type Opening } from './attach.ts'
 import { EmbeddedSide, type SideOwner } from './embedded-side.ts'
 import { dialGuest, GuestControl } from './guest-control.ts'
 
@@ -61,7 +61,12 @@ export class EmbeddedAttach implements Attach, SideOwner {
     })
   }
 
-  async open(endpoint: string, connection: ConnectionId, events: StreamEvents): Promise<OpenedPath> {
+  open(endpoint: string, connection: ConnectionId, events: StreamEvents, opening: Opening): void {
+    this.#open(endpoint, connection, events).then(
+      path => opening.opened(path), (error: unknown) => opening.failed(attachError(error, endpoint)))
+  }
+
+  async #open(endpoint: string, connection: ConnectionId, events: StreamEvents): Promise<OpenedPath> {
     const { incarnation, connectMs } = this.#settings
     const side = await this.#dial(endpoint, connection, events)
     const answer = await side.greet({ kind: 'open', incarnation, connection }, connectMs)

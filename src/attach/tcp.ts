@@ -1,10 +1,10 @@
-import { TailgateError, messageOf } from '../base/errors.ts'
+import { TailgateError } from '../base/errors.ts'
 import type { ConnectionId, InputOffset } from '../core/ids.ts'
 import type { AttachAnswer, OpenedPath } from '../core/path.ts'
 import type { StreamEvents } from '../core/stream.ts'
-import { parseAddress } from '../net/address.ts'
-import type { SocketSide, Sockets } from '../net/sockets.ts'
-import type { Attach } from './attach.ts'
+import { parseAddress, targetOf } from '../net/address.ts'
+import type { DialEvents, SocketSide, Sockets, Target } from '../net/sockets.ts'
+import { attachError, type Attach, type Opening } from './attach.ts'
 
 export interface TcpAttachSettings {
   readonly sockets: Sockets
@@ -12,8 +12,7 @@ export interface TcpAttachSettings {
   readonly connectMs: number
 }
 
-const encoder = new TextEncoder()
-/** The closed sides are swept out of the set when it has grown to this, and to twice what is then left. */
+/** The closed sides are swept out of the list when it has grown to this, and to twice what is then left. */
 const sweepAtLeast = 64
 
 /**
@@ -33,7 +32,9 @@ export class TcpAttach implements Attach {
   onFloor: ((connection: ConnectionId, floor: InputOffset) => void) | undefined
   onResetTaken: ((connection: ConnectionId) => void) | undefined
   #settings: TcpAttachSettings
-  #sides = new Set<SocketSide>()
+  /** By their text; a guest has few. */
+  #targets = new Map<string, Target>()
+  #sides: SocketSide[] = []
   #sweepAt = sweepAtLeast
   #closed = false
 
@@ -41,15 +42,30 @@ export class TcpAttach implements Attach {
     this.#settings = settings
   }
 
-  async open(endpoint: string, _connection: ConnectionId, events: StreamEvents): Promise<OpenedPath> {
-    const side = await this.#dial(endpoint)
+  open(endpoint: string, _connection: ConnectionId, events: StreamEvents, opening: Opening): void {
+    const target = this.#targets.get(endpoint) ?? this.#newTarget(endpoint)
+    if (target === undefined) {
+      const error = new TailgateError('E_ATTACH', `'${endpoint}' is not host:port`, { context: { endpoint } })
+      process.nextTick(() => opening.failed(error))
+      return
+    }
+    const { sockets, connectMs } = this.#settings
+    sockets.connect(target, { timeoutMs: connectMs }, new TcpOpening(this, endpoint, events, opening))
+  }
+
+  /** Remembers a side for {@link close}. False: that has been called, and the side is let go. */
+  keep(side: SocketSide): boolean {
     if (this.#closed) {
       side.abandon()
-      throw new TailgateError('E_ATTACH', `${endpoint} is no longer joined: its guest has been let go`)
+      return false
     }
-    side.attach(events)
-    this.#keep(side)
-    return { side, path: encoder.encode(`${side.local} ${side.remote}`) }
+    this.#sides.push(side)
+    // Sides close by themselves; sweeping costs less than being told.
+    if (this.#sides.length >= this.#sweepAt) {
+      this.#sides = this.#sides.filter((kept) => !kept.closed)
+      this.#sweepAt = Math.max(sweepAtLeast, this.#sides.length * 2)
+    }
+    return true
   }
 
   attach(endpoint: string, connection: ConnectionId): Promise<AttachAnswer> {
@@ -69,27 +85,57 @@ export class TcpAttach implements Attach {
   close(): void {
     this.#closed = true
     for (const side of this.#sides) if (!side.closed) side.abandon()
-    this.#sides.clear()
+    this.#sides = []
   }
 
-  async #dial(endpoint: string): Promise<SocketSide> {
-    const target = parseAddress(endpoint)
-    if (target === undefined) {
-      throw new TailgateError('E_ATTACH', `'${endpoint}' is not host:port`, { context: { endpoint } })
-    }
-    const { sockets, connectMs } = this.#settings
-    try {
-      return await sockets.dial(target.host, target.port, { timeoutMs: connectMs })
-    } catch (error) {
-      throw new TailgateError('E_ATTACH', messageOf(error), { cause: error, context: { endpoint } })
+  #newTarget(endpoint: string): Target | undefined {
+    const address = parseAddress(endpoint)
+    if (address === undefined) return undefined
+    const target = targetOf(address.host, address.port)
+    this.#targets.set(endpoint, target)
+    return target
+  }
+}
+
+/** One connection that is being made. */
+class TcpOpening implements DialEvents {
+  readonly #attach: TcpAttach
+  readonly #endpoint: string
+  readonly #events: StreamEvents
+  readonly #opening: Opening
+
+  constructor(attach: TcpAttach, endpoint: string, events: StreamEvents, opening: Opening) {
+    this.#attach = attach
+    this.#endpoint = endpoint
+    this.#events = events
+    this.#opening = opening
+  }
+
+  connected(side: SocketSide): void {
+    if (this.#attach.keep(side)) {
+      side.attach(this.#events)
+      this.#opening.opened(new TcpPath(side))
+    } else {
+      this.#opening.failed(new TailgateError(
+        'E_ATTACH', `${this.#endpoint} is no longer joined: its guest has been let go`
+      ))
     }
   }
 
-  /** Remembers a side for {@link close}. Sides close by themselves; sweeping costs less than being told. */
-  #keep(side: SocketSide): void {
-    this.#sides.add(side)
-    if (this.#sides.size < this.#sweepAt) return
-    for (const kept of this.#sides) if (kept.closed) this.#sides.delete(kept)
-    this.#sweepAt = Math.max(sweepAtLeast, this.#sides.size * 2)
+  failed(error: TailgateError): void {
+    this.#opening.failed(attachError(error, this.#endpoint))
+  }
+}
+
+/** Names the connection only when that is wanted: this end's address takes a system call to find out. */
+class TcpPath implements OpenedPath {
+  readonly side: SocketSide
+
+  constructor(side: SocketSide) {
+    this.side = side
+  }
+
+  get path(): Uint8Array {
+    return Buffer.from(`${this.side.local} ${this.side.remote}`)
   }
 }

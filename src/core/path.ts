@@ -1,7 +1,10 @@
 import type { InputOffset, OutputOffset } from './ids.ts'
 import type { StreamSide } from './stream.ts'
 
-/** A guest-facing connection that is new: `path` is logged, for an attach in a later generation. */
+/**
+ * A guest-facing connection that is new. `path` is logged, for an attach in a later generation; it may cost a
+ * system call, so it is asked for once and only where it is kept.
+ */
 export interface OpenedPath {
   readonly side: StreamSide
   readonly path: Uint8Array

@@ -1,4 +1,4 @@
-import type { Connection } from '../core/gateway/connection.ts'
+import type { ConnectionId } from '../core/ids.ts'
 
 /** What the core, which has no clock, does not know of a connection. Milliseconds of the monotonic clock. */
 export interface ConnectionTimes {
@@ -12,21 +12,21 @@ export interface ConnectionTimes {
 
 /** Times of the connections that are there. */
 export class ConnectionClock {
-  readonly #times = new Map<Connection, ConnectionTimes>()
+  readonly #times = new Map<ConnectionId, ConnectionTimes>()
 
-  opened(connection: Connection, now: number, generation: number): void {
+  opened(connection: ConnectionId, now: number, generation: number): void {
     this.#times.set(connection, {
       acceptedAt: now, firstGeneration: generation, connectedAt: undefined, firstByteAt: undefined,
       replayed: false
     })
   }
 
-  connected(connection: Connection, now: number): void {
+  connected(connection: ConnectionId, now: number): void {
     const times = this.#times.get(connection)
     if (times !== undefined) times.connectedAt ??= now
   }
 
-  answered(connection: Connection, now: number): void {
+  answered(connection: ConnectionId, now: number): void {
     const times = this.#times.get(connection)
     if (times !== undefined) times.firstByteAt ??= now
   }
@@ -35,7 +35,7 @@ export class ConnectionClock {
     for (const times of this.#times.values()) times.replayed = true
   }
 
-  ended(connection: Connection): ConnectionTimes | undefined {
+  ended(connection: ConnectionId): ConnectionTimes | undefined {
     const times = this.#times.get(connection)
     this.#times.delete(connection)
     return times

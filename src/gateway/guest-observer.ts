@@ -1,3 +1,4 @@
+import { invariant } from '../base/invariant.ts'
 import { noHistory, type Millis } from '../core/ids.ts'
 import type { Connection, Ending } from '../core/gateway/connection.ts'
 import type { FailoverSummary, GatewayReport } from '../core/gateway/port.ts'
@@ -15,6 +16,7 @@ import { ConnectionClock } from './connection-times.ts'
 import { FailoverRecord } from './failover-record.ts'
 import type { GuestRunner } from './guest-runner.ts'
 import { protectionStatus } from './protection-status.ts'
+import { ServiceCounters } from './service-counters.ts'
 
 interface MarkTime {
   readonly checkpoint: number
@@ -28,14 +30,15 @@ export class GuestObserver {
   checkpoint: { readonly status: Omit<CheckpointStatus, 'ageMs'>, readonly markAt: number } | undefined
   divergences = 0
   unverifiedBytes = 0
-  /** Totals of the connections that have ended, per service. */
-  readonly ended: { inputBytes: number, outputBytes: number }[]
   readonly #guest: GuestConfig
   readonly #logger: Logger
   readonly #metrics: GatewayMetrics
   /** What every epoch is counted in, found once. */
   readonly #epochBytes: HistogramCell
   readonly #observeCommit: (ms: number) => void
+  readonly #services: readonly ServiceCounters[]
+  /** Connections' lines are written, which tell their times. */
+  readonly #linesWanted: boolean
   readonly #clock = new ConnectionClock()
   #runner: GuestRunner | undefined
   #protection: CoreProtection = { state: 'unprotected', reason: '' }
@@ -52,7 +55,8 @@ export class GuestObserver {
     this.#epochBytes = metrics.epochBytes.with({ guest: guest.name })
     const commitSeconds = metrics.commitSeconds.with({ guest: guest.name })
     this.#observeCommit = ms => commitSeconds.observe(ms / 1000)
-    this.ended = guest.services.map(() => ({ inputBytes: 0, outputBytes: 0 }))
+    this.#services = guest.services.map(({ name }) => new ServiceCounters(guest.name, name, metrics))
+    this.#linesWanted = logger.enabled('connection.end')
   }
 
   attach(runner: GuestRunner): void {
@@ -68,13 +72,18 @@ export class GuestObserver {
 
   get failingOver(): FailoverRecord | undefined { return this.#failover }
 
+  /** Totals of the connections that have ended, per service. */
+  get ended(): readonly { readonly inputBytes: number, readonly outputBytes: number }[] {
+    return this.#services.map(({ total }) => total)
+  }
+
   report(report: GatewayReport, now: Millis): void {
     const guest = this.#guest.name
     switch (report.type) {
       case 'protection': return this.#protectionChanged(report.protection, now)
       case 'connection-open': return this.#opened(report.connection, now)
-      case 'connection-connected': return this.#clock.connected(report.connection, now)
-      case 'connection-answered': return this.#clock.answered(report.connection, now)
+      case 'connection-connected': return this.#clock.connected(report.connection.id, now)
+      case 'connection-answered': return this.#clock.answered(report.connection.id, now)
       case 'connection-end': return this.#ended(report.connection, report.ending, now)
       case 'history': return this.#history(report.history)
       case 'mark': this.#mark(report.checkpoint, now); return
@@ -260,24 +269,22 @@ export class GuestObserver {
   // ---- connections
 
   #opened(connection: Connection, now: number): void {
-    this.#clock.opened(connection, now, this.#generation())
-    const service = this.#serviceOf(connection)
-    this.#metrics.connectionsAccepted.with({ guest: this.#guest.name, service }).value++
+    if (this.#linesWanted) this.#clock.opened(connection.id, now, this.#generation())
+    this.#countersOf(connection).accepted()
   }
 
-  #serviceOf(connection: Connection): string {
-    return this.#guest.services[connection.service]?.name ?? ''
+  #countersOf({ service }: Connection): ServiceCounters {
+    const counters = this.#services[service]
+    invariant(counters !== undefined, 'a service of the guest', { service })
+    return counters
   }
 
   #ended(connection: Connection, ending: Ending, now: number): void {
-    const times = this.#clock.ended(connection)
-    const totals = this.ended[connection.service]
+    const counters = this.#countersOf(connection)
     const inputBytes = connection.inputLogged - (connection.inputEnded ? 1 : 0)
     const outputBytes = connection.released - (connection.endReleased ? 1 : 0)
-    if (totals !== undefined) {
-      totals.inputBytes += Math.max(0, inputBytes)
-      totals.outputBytes += Math.max(0, outputBytes)
-    }
+    counters.total.inputBytes += Math.max(0, inputBytes)
+    counters.total.outputBytes += Math.max(0, outputBytes)
     const end = codeOf(ending, {
       connected: connection.connected, replaying: this.#failover !== undefined,
       held: connection.heldItems > 0,
@@ -285,11 +292,12 @@ export class GuestObserver {
       closing: connection.inputEnded || connection.outputEnd === 'ended' || connection.endReleased,
       clientFirst: connection.clientEndedFirst
     })
-    const guest = this.#guest.name
-    const service = this.#serviceOf(connection)
-    this.#metrics.connectionsEnded.with({ guest, service, end }).value++
+    counters.ended(end)
+    if (!this.#linesWanted) return
+    const times = this.#clock.ended(connection.id)
     logConnectionEnd(this.#logger, {
-      guest, service, connection: connection.id, client: connection.clientAddress, end,
+      guest: this.#guest.name, service: counters.service, connection: connection.id,
+      client: connection.clientAddress, end,
       acceptedAt: times?.acceptedAt ?? now, connectedAt: times?.connectedAt, firstByteAt: times?.firstByteAt,
       endedAt: now, inputBytes, outputBytes,
       firstGeneration: times?.firstGeneration ?? 0, lastGeneration: this.#generation(),

@@ -43,10 +43,10 @@ export class GuestPath {
     connection: ConnectionId, service: number, events: StreamEvents, done: (result: OpenResult) => void
   ): void {
     const attach = this.#current()
-    attach.open(this.#endpoint(service), connection, events).then(
-      path => done({ ok: true, path }),
-      (error: unknown) => done({ ok: false, refused: !attach.silentOnDeath, reason: messageOf(error) })
-    )
+    attach.open(this.#endpoint(service), connection, events, {
+      opened: path => done({ ok: true, path }),
+      failed: error => done({ ok: false, refused: !attach.silentOnDeath, reason: error.message })
+    })
   }
 
   attach(

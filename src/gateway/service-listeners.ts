@@ -55,9 +55,15 @@ export class ServiceListeners {
       return
     }
     this.#full = false
-    const events = runner.core.accept(service, side, side.remote)
+    const events = runner.core.accept(service, side, this.#addressKept() ? side.remote : side)
     if (events === undefined) side.reset()
     else side.attach(events)
+  }
+
+  /** Asked at once where a log may want it: when the connection is over, the kernel knows it no more. */
+  #addressKept(): boolean {
+    const { runner, logger } = this.#options
+    return runner.config.hosts.length > 0 || logger.enabled('connection.end')
   }
 
   #refuse(side: SocketSide): void {

@@ -1,6 +1,7 @@
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
+import type { Target } from './sockets.ts'
 
 /** An address and a port as one text: `10.0.0.1:80`, `[fe80::1]:80`. IPv4 in IPv6 clothes loses them. */
 export function addressText(address: string, port: number): string {
@@ -19,6 +20,11 @@ export function parseAddress(text: string): { readonly host: string, readonly po
   const host = parts[1] ?? parts[2] ?? ''
   const port = Number(parts[3])
   return port > 65535 ? undefined : { host, port }
+}
+
+/** Where connections to `host` and `port` go. */
+export function targetOf(host: string, port: number): Target {
+  return { host, port, family: isIP(host), text: addressText(host, port) }
 }
 
 /**

@@ -3,6 +3,7 @@ import { Blocks, type Block } from '../base/blocks.ts'
 import { invariant } from '../base/invariant.ts'
 import type { StreamEvents } from '../core/stream.ts'
 import { addressText } from './address.ts'
+import { Deadlines } from './deadlines.ts'
 import type { DescriptorRoom } from './descriptor-room.ts'
 import { highWaterBytes, lowWaterBytes, readBufferBytes, type SocketSide } from './sockets.ts'
 import type {
@@ -42,6 +43,8 @@ const nobody: StreamEvents = {
 export class HandleShare {
   readonly binding: TcpBinding
   readonly room: DescriptorRoom
+  /** Of the connections that are being made. */
+  readonly deadlines = new Deadlines()
   /** A request that the last write did not keep, because the kernel took everything at once. */
   spare: WriteRequest | undefined
 
@@ -91,6 +94,8 @@ export class HandleSide implements SocketSide, TcpOwner, Flushable {
   /** The backlog was at or above the high water and no drain has been told since. */
   #high = false
   #reading = false
+  /** libuv reads already, which the owner has not asked for yet. */
+  #readingAhead: boolean
   /** The other side's end, or the failure of the path, has been read. */
   #readEnded = false
   #endCalled = false
@@ -104,12 +109,14 @@ export class HandleSide implements SocketSide, TcpOwner, Flushable {
 
   /**
    * Takes over a connected handle, for which the caller has taken a place in the room. `remote`: the other
-   * end, where the caller knows it and the kernel need not be asked.
+   * end, where the caller knows it and the kernel need not be asked. `readingAhead`: libuv reads already,
+   * and the caller calls {@link readOnlyIfResumed} in the same turn.
    */
-  constructor(handle: TcpHandle, share: HandleShare, remote = '') {
+  constructor(handle: TcpHandle, share: HandleShare, remote = '', readingAhead = false) {
     this.#handle = handle
     this.#share = share
     this.#remote = remote
+    this.#readingAhead = readingAhead
     handle.owner = this
     handle.onread = share.onread
     handle.useUserBuffer(readBuffer)
@@ -189,7 +196,15 @@ export class HandleSide implements SocketSide, TcpOwner, Flushable {
   resume(): void {
     if (this.#reading || this.#readEnded || this.#gone) return
     this.#reading = true
-    if (this.#handle.readStart() !== 0) process.nextTick(() => this.#lose())
+    if (this.#readingAhead) this.#readingAhead = false
+    else if (this.#handle.readStart() !== 0) process.nextTick(() => this.#lose())
+  }
+
+  /** A side is paused until it is resumed, also one whose handle was made reading. */
+  readOnlyIfResumed(): void {
+    if (!this.#readingAhead || this.#gone) return
+    this.#readingAhead = false
+    this.#handle.readStop()
   }
 
   readDone(bytesOrError: number): void {

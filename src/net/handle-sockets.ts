@@ -1,11 +1,14 @@
-import { isIP } from 'node:net'
 import { getSystemErrorName } from 'node:util'
-import { addressText, anyHost, resolveHost } from './address.ts'
+import { addressText, anyHost, resolveHost, targetOf } from './address.ts'
 import { DescriptorRoom } from './descriptor-room.ts'
+import { dialPromise } from './dial-promise.ts'
+import { bindTo, HandleDial } from './handle-dial.ts'
 import { HandleShare, HandleSide } from './handle-side.ts'
 import { acceptPaused, backlogDefault, relistenMs, roomFull } from './listening.ts'
-import { dialError, dialTimeout, listenError, systemCode } from './socket-errors.ts'
-import type { DialOptions, Listener, ListenOptions, SocketSide, Sockets } from './sockets.ts'
+import { adoptError, dialError, listenError, systemCode } from './socket-errors.ts'
+import type {
+  DialEvents, DialOptions, Listener, ListenOptions, SocketSide, Sockets, Target
+} from './sockets.ts'
 import type { SocketName, TcpBinding, TcpHandle } from './tcp-binding.ts'
 import { enterTurn, flushTurn, leaveTurn } from './turn.ts'
 
@@ -34,59 +37,33 @@ export class HandleSockets implements Sockets {
     return listener
   }
 
-  async dial(host: string, port: number, options: DialOptions): Promise<SocketSide> {
-    if (isIP(host) !== 0) return this.#connect(host, port, options)
-    const { address } = await resolveHost(host).catch((error: unknown) => {
-      throw dialError(addressText(host, port), systemCode(error), error)
-    })
-    return this.#connect(address, port, options)
+  connect(target: Target, options: DialOptions, events: DialEvents): void {
+    if (target.family !== 0) this.#connect(target, options, events)
+    else {
+      resolveHost(target.host).then(
+        ({ address }) => this.#connect(targetOf(address, target.port), options, events),
+        (error: unknown) => events.failed(dialError(target.text, systemCode(error), error)))
+    }
   }
 
-  #connect(address: string, port: number, options: DialOptions): Promise<SocketSide> {
+  dial(host: string, port: number, options: DialOptions): Promise<SocketSide> {
+    return dialPromise(this, targetOf(host, port), options)
+  }
+
+  adopt(descriptor: number): SocketSide {
     const { binding, room } = this.#share
-    const where = addressText(address, port)
-    if (!room.take()) return Promise.reject(dialError(where, 'EMFILE'))
     const handle = new binding.Tcp(binding.socketType)
-    return new Promise((resolve, reject) => {
-      let settled = false
-      const fail = (error: Error): void => {
-        settled = true
-        clearTimeout(timer)
-        handle.close()
-        room.give()
-        reject(error)
-      }
-      const timer = setTimeout(() => fail(dialTimeout(where, options.timeoutMs)), options.timeoutMs)
-      const request = new binding.ConnectRequest()
-      request.oncomplete = (status) => {
-        if (settled) return
-        if (status < 0) {
-          fail(dialError(where, getSystemErrorName(status)))
-          return
-        }
-        clearTimeout(timer)
-        resolve(new HandleSide(handle, this.#share, where))
-      }
-      const error = startConnect(handle, request, address, port, options.localAddress)
-      if (error !== 0) fail(dialError(where, getSystemErrorName(error)))
-    })
+    const error = handle.open(descriptor) || handle.setNoDelay(true) || handle.getpeername({})
+    if (error === 0 && room.take()) return new HandleSide(handle, this.#share)
+    handle.close()
+    throw adoptError(descriptor, error === 0 ? 'EMFILE' : getSystemErrorName(error))
   }
-}
 
-function startConnect(
-  handle: TcpHandle, request: Parameters<TcpHandle['connect']>[0], address: string, port: number,
-  localAddress: string | undefined
-): number {
-  handle.setNoDelay(true)
-  const bound = localAddress === undefined ? 0 : bindTo(handle, localAddress, 0)
-  if (bound !== 0) return bound
-  return isIP(address) === 6
-    ? handle.connect6(request, address, port)
-    : handle.connect(request, address, port)
-}
-
-function bindTo(handle: TcpHandle, address: string, port: number): number {
-  return isIP(address) === 6 ? handle.bind6(address, port, 0) : handle.bind(address, port)
+  #connect(target: Target, options: DialOptions, events: DialEvents): void {
+    const { room } = this.#share
+    if (room.take()) new HandleDial(this.#share, target, options, events)
+    else process.nextTick(() => events.failed(dialError(target.text, 'EMFILE')))
+  }
 }
 
 class HandleListener implements Listener {

@@ -1,12 +1,15 @@
+import { closeSync } from 'node:fs'
 import { createServer, isIP, Socket, type AddressInfo, type Server } from 'node:net'
 import type { TailgateError } from '../base/errors.ts'
-import { addressText, anyHost, resolveHost } from './address.ts'
+import { addressText, anyHost, resolveHost, targetOf } from './address.ts'
 import { DescriptorRoom } from './descriptor-room.ts'
+import { dialPromise } from './dial-promise.ts'
 import { acceptPaused, backlogDefault, relistenMs, roomFull } from './listening.ts'
 import { NetSide, staticRead } from './net-side.ts'
-import { dialError, dialTimeout, listenError, systemCode } from './socket-errors.ts'
+import { adoptError, dialError, dialTimeout, listenError, systemCode } from './socket-errors.ts'
 import {
-  highWaterBytes, type DialOptions, type Listener, type ListenOptions, type SocketSide, type Sockets
+  highWaterBytes, type DialEvents, type DialOptions, type Listener, type ListenOptions, type SocketSide,
+  type Sockets, type Target
 } from './sockets.ts'
 
 /** Sockets over node:net, for a Node version on which the handles do not work. */
@@ -32,40 +35,78 @@ export class NetSockets implements Sockets {
     return listener
   }
 
-  async dial(host: string, port: number, options: DialOptions): Promise<SocketSide> {
-    const where = addressText(host, port)
-    if (!this.#room.take()) throw dialError(where, 'EMFILE')
-    return this.#connect(host, port, where, options)
+  connect(target: Target, options: DialOptions, events: DialEvents): void {
+    if (this.#room.take()) this.#connect(target, options, events)
+    else process.nextTick(() => events.failed(dialError(target.text, 'EMFILE')))
   }
 
-  #connect(host: string, port: number, where: string, options: DialOptions): Promise<SocketSide> {
-    return new Promise((resolve, reject) => {
-      let side: NetSide | undefined
-      const socket = new Socket({
-        allowHalfOpen: true, writableHighWaterMark: highWaterBytes, onread: staticRead(() => side)
-      } as ConstructorParameters<typeof Socket>[0])
-      socket.pause()
-      const timer = setTimeout(() => fail(dialTimeout(where, options.timeoutMs)), options.timeoutMs)
-      const fail = (error: TailgateError): void => {
-        clearTimeout(timer)
-        socket.destroy()
-        reject(error)
-      }
-      const failed = (error: Error): void => fail(dialError(where, systemCode(error), error))
-      const closed = (): void => this.#room.give()
-      socket.once('error', failed)
-      socket.once('close', closed)
-      socket.once('connect', () => {
-        clearTimeout(timer)
-        socket.off('error', failed)
-        socket.off('close', closed)
-        side = new NetSide(socket, closed)
-        resolve(side)
-      })
-      const { localAddress } = options
-      const from = localAddress === undefined ? {} : { localAddress, family: isIP(localAddress) }
-      socket.connect({ host, port, noDelay: true, autoSelectFamily: false, ...from })
+  dial(host: string, port: number, options: DialOptions): Promise<SocketSide> {
+    return dialPromise(this, targetOf(host, port), options)
+  }
+
+  adopt(descriptor: number): SocketSide {
+    const socket = openDescriptor(descriptor, () => side)
+    if (socket.remoteAddress === undefined || !this.#room.take()) {
+      const code = socket.remoteAddress === undefined ? 'ENOTCONN' : 'EMFILE'
+      socket.destroy()
+      throw adoptError(descriptor, code)
+    }
+    socket.setNoDelay(true)
+    const side = new NetSide(socket, () => this.#room.give())
+    return side
+  }
+
+  #connect(target: Target, options: DialOptions, events: DialEvents): void {
+    let side: NetSide | undefined
+    const socket = new Socket(socketOptions(() => side))
+    socket.pause()
+    const timer = setTimeout(() => fail(dialTimeout(target.text, options.timeoutMs)), options.timeoutMs)
+    const fail = (error: TailgateError): void => {
+      clearTimeout(timer)
+      socket.destroy()
+      events.failed(error)
+    }
+    const failed = (error: Error): void => fail(dialError(target.text, systemCode(error), error))
+    const closed = (): void => this.#room.give()
+    socket.once('error', failed)
+    socket.once('close', closed)
+    socket.once('connect', () => {
+      clearTimeout(timer)
+      socket.off('error', failed)
+      socket.off('close', closed)
+      side = new NetSide(socket, closed)
+      events.connected(side)
     })
+    const { localAddress } = options
+    const from = localAddress === undefined ? {} : { localAddress, family: isIP(localAddress) }
+    const { host, port } = target
+    socket.connect({ host, port, noDelay: true, autoSelectFamily: false, ...from })
+  }
+}
+
+/** Settings of a socket that reads into the static buffer. */
+function socketOptions(sideOf: () => NetSide | undefined): ConstructorParameters<typeof Socket>[0] {
+  const options = { allowHalfOpen: true, writableHighWaterMark: highWaterBytes, onread: staticRead(sideOf) }
+  return options
+}
+
+/** A paused socket with this descriptor. Throws E_ATTACH; a descriptor that nothing has is closed then. */
+function openDescriptor(descriptor: number, sideOf: () => NetSide | undefined): Socket {
+  const wanted = { fd: descriptor, readable: true, writable: true, pauseOnCreate: true }
+  try {
+    return new Socket({ ...socketOptions(sideOf), ...wanted })
+  } catch (error) {
+    const code = systemCode(error)
+    if (code !== 'EEXIST') closeQuietly(descriptor)
+    throw adoptError(descriptor, code, error)
+  }
+}
+
+function closeQuietly(descriptor: number): void {
+  try {
+    closeSync(descriptor)
+  } catch {
+    // It was not open, which is what is being said.
   }
 }
 

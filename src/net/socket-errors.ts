@@ -57,3 +57,22 @@ export function dialTimeout(where: string, timeoutMs: number): TailgateError {
     'E_TIMEOUT', `no answer from ${where} within ${timeoutMs} ms`, { context: { code: 'ETIMEDOUT' } }
   )
 }
+
+/** E_ATTACH for a descriptor that cannot be a side's, with the system's error `code`. */
+export function adoptError(descriptor: number, code: string, cause?: unknown): TailgateError {
+  const message = `descriptor ${descriptor} cannot be taken over: ${adoptReason(code)}`
+  return new TailgateError('E_ATTACH', message, { cause, context: { code } })
+}
+
+function adoptReason(code: string): string {
+  switch (code) {
+    case 'EBADF': case 'ERR_OUT_OF_RANGE': return 'it is not open in this process'
+    case 'EEXIST': return 'something else in this process reads or writes it'
+    case 'ENOTCONN': return 'it is a socket that is not connected'
+    case 'ENOTSOCK': case 'ENOTSUP': case 'ENOPROTOOPT': case 'ERR_INVALID_FD_TYPE':
+      return 'it is not a TCP socket'
+    case 'EMFILE': return 'as many connections are open as the limit of open files allows; raise it '
+      + '(LimitNOFILE=, ulimit -n)'
+    default: return code
+  }
+}

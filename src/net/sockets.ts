@@ -61,6 +61,24 @@ export interface Listener {
   close(): Promise<void>
 }
 
+/** Where to connect to. Made once by `targetOf`, for all connections that go there. */
+export interface Target {
+  readonly host: string
+  readonly port: number
+  /** 4 or 6; 0 when the host is a name, which is looked up for every connection. */
+  readonly family: number
+  /** Both as one text, as {@link SocketSide.remote} says it. */
+  readonly text: string
+}
+
+/** Who wants a connection; told one of the two, in a later turn. */
+export interface DialEvents {
+  /** The other side took it. The callee attaches to the side, and resumes it if it is to be read at once. */
+  connected(side: SocketSide): void
+  /** E_TIMEOUT, or E_ATTACH when the other side or this machine refuses. */
+  failed(error: TailgateError): void
+}
+
 export interface DialOptions {
   readonly timeoutMs: number
   /** The address to connect from. */
@@ -75,6 +93,13 @@ export interface Sockets {
   readonly open: number
   /** Rejects with E_LISTEN. */
   listen(options: ListenOptions): Promise<Listener>
-  /** Rejects with E_TIMEOUT, or E_ATTACH when the other side or this machine refuses. */
+  /** Makes a connection. */
+  connect(target: Target, options: DialOptions, events: DialEvents): void
+  /** The same, for who makes few. Rejects with what {@link DialEvents.failed} would have been told. */
   dial(host: string, port: number, options: DialOptions): Promise<SocketSide>
+  /**
+   * Takes over a descriptor of this process that is a connected TCP socket. It is the side's from now on;
+   * one that is refused is closed, unless something else in this process has it. Throws E_ATTACH.
+   */
+  adopt(descriptor: number): SocketSide
 }

@@ -19,6 +19,9 @@ export interface TcpHandle {
   /** Bytes given to libuv that the kernel has not taken. */
   readonly writeQueueSize: number
   useUserBuffer(buffer: Uint8Array): void
+  /** Takes over a descriptor, which is closed with the handle. */
+  open(descriptor: number): number
+  /** Also while a connection is being made: reading then begins with it. */
   readStart(): number
   readStop(): number
   writeBuffer(request: WriteRequest, bytes: Uint8Array): number
@@ -60,8 +63,14 @@ export interface ShutdownRequest {
   owner: TcpOwner | undefined
 }
 
+export interface ConnectOwner {
+  /** The connection is made, or a negative system error says why not. */
+  connectDone(status: number): void
+}
+
 export interface ConnectRequest {
-  oncomplete: (status: number) => void
+  oncomplete: (this: ConnectRequest, status: number) => void
+  owner: ConnectOwner | undefined
 }
 
 export interface TcpBinding {
@@ -111,7 +120,7 @@ function checked(tcp: Internals, stream: Internals, uv: Internals): TcpBinding |
 }
 
 const methodNames = [
-  'useUserBuffer', 'readStart', 'readStop', 'writeBuffer', 'writev', 'shutdown', 'reset', 'close',
+  'open', 'useUserBuffer', 'readStart', 'readStop', 'writeBuffer', 'writev', 'shutdown', 'reset', 'close',
   'setNoDelay', 'getpeername', 'getsockname', 'bind', 'bind6', 'listen', 'connect', 'connect6',
   'writeQueueSize', 'onread'
 ]

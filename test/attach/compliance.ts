@@ -4,6 +4,7 @@ import { connectionId } from '../../src/core/ids.ts'
 import type { StreamSide } from '../../src/core/stream.ts'
 import { DirectClient } from '../guest/direct-client.ts'
 import { Recorder, turns, write } from './recorder.ts'
+import { openPath } from './open-path.ts'
 
 /** What the suite needs of an implementation: something to join, which speaks as the embedded guest does. */
 export interface AttachUnderTest {
@@ -35,7 +36,7 @@ export function attachCompliance(test: Test, under: AttachUnderTest): void {
     t.teardown(() => attach.close())
     const events = new Recorder()
     const endpoint = await under.endpoint()
-    const { side } = await attach.open(endpoint, nextConnection(), events)
+    const { side } = await openPath(attach, endpoint, nextConnection(), events)
     return { attach, side, events, endpoint }
   }
 
@@ -129,17 +130,17 @@ export function attachCompliance(test: Test, under: AttachUnderTest): void {
   void test.test(`${under.name}: what cannot be joined is E_ATTACH`, async (t) => {
     const attach = under.make()
     t.teardown(() => attach.close())
-    await t.rejects(attach.open('127.0.0.1:1', nextConnection(), new Recorder()), { code: 'E_ATTACH' })
-    await t.rejects(attach.open('nowhere', nextConnection(), new Recorder()), { code: 'E_ATTACH' })
+    await t.rejects(openPath(attach, '127.0.0.1:1', nextConnection(), new Recorder()), { code: 'E_ATTACH' })
+    await t.rejects(openPath(attach, 'nowhere', nextConnection(), new Recorder()), { code: 'E_ATTACH' })
     attach.close()
     const endpoint = await under.endpoint()
-    await t.rejects(attach.open(endpoint, nextConnection(), new Recorder()), { code: 'E_ATTACH' })
+    await t.rejects(openPath(attach, endpoint, nextConnection(), new Recorder()), { code: 'E_ATTACH' })
   })
 
   void test.test(`${under.name}: close and abandon are silent here`, async (t) => {
     const { attach, side, events, endpoint } = await open(t)
     const more = new Recorder()
-    const second = await attach.open(endpoint, nextConnection(), more)
+    const second = await openPath(attach, endpoint, nextConnection(), more)
     side.resume()
     second.side.resume()
     side.abandon()

@@ -9,6 +9,7 @@ import { inPieces, take } from '../engine/compliance.ts'
 import { DirectClient } from '../guest/direct-client.ts'
 import { attachCompliance, nextConnection } from './compliance.ts'
 import { Recorder, turns, write } from './recorder.ts'
+import { openPath } from './open-path.ts'
 
 const { sockets } = await chooseSockets()
 const connectMs = 5000
@@ -64,7 +65,7 @@ class Scene {
   async open(text = ''): Promise<{ connection: ConnectionId, side: StreamSide, events: Recorder }> {
     const connection = nextConnection()
     const events = new Recorder()
-    const { side } = await this.attach.open(this.endpoint, connection, events)
+    const { side } = await openPath(this.attach, this.endpoint, connection, events)
     side.resume()
     if (text !== '') write(side, text)
     return { connection, side, events }
@@ -220,7 +221,7 @@ void t.test('a stream that had ended is known until its end is acknowledged, and
 async function untilForgotten(scene: Scene, connection: ConnectionId): Promise<boolean> {
   for (;;) {
     try {
-      const { side } = await scene.attach.open(scene.endpoint, connection, new Recorder())
+      const { side } = await openPath(scene.attach, scene.endpoint, connection, new Recorder())
       side.reset()
       await turns(50)
       return true
@@ -365,7 +366,7 @@ void t.test('a guest that has reset all streams of a broken control connection h
     const connection = await resetWhileBlocked(scene)
     const usurper = new EmbeddedAttach({ sockets, incarnation: scene.incarnation, connectMs })
     t.teardown(() => usurper.close())
-    await usurper.open(scene.endpoint, nextConnection(), new Recorder())
+    await openPath(usurper, scene.endpoint, nextConnection(), new Recorder())
     await scene.resetTaken(connection)
     t.same(scene.resetsTaken, [connection])
   })
@@ -430,7 +431,7 @@ void t.test('what does not speak the protocol is E_ATTACH', async (t) => {
     }
   })
   const attach = new EmbeddedAttach({ sockets, incarnation: 1n, connectMs })
-  await t.rejects(attach.open(listener.address, nextConnection(), new Recorder()), { code: 'E_ATTACH' })
+  await t.rejects(openPath(attach, listener.address, nextConnection(), new Recorder()), { code: 'E_ATTACH' })
   attach.close()
   await listener.close()
 })

@@ -4,6 +4,7 @@ import { connectionId } from '../../src/core/ids.ts'
 import type { StreamEvents } from '../../src/core/stream.ts'
 import { chooseSockets } from '../../src/net/choose-sockets.ts'
 import { closeAll, Door, eventually } from '../net/peer.ts'
+import { openPath } from './open-path.ts'
 
 const { sockets } = await chooseSockets()
 const settings = { sockets, connectMs: 5000 }
@@ -24,7 +25,7 @@ void t.test('a new connection: its path names both ends, and its events are the 
   const door = await new Door().open(sockets)
   const attach = new TcpAttach(settings)
   const events = recorder()
-  const { side, path } = await attach.open(door.listener.address, first, events)
+  const { side, path } = await openPath(attach, door.listener.address, first, events)
   const guest = await door.peer(0)
   t.equal(Buffer.from(path).toString(), `${guest.side.remote} ${door.listener.address}`)
   guest.side.resume()
@@ -47,8 +48,8 @@ void t.test('what cannot be joined', async (t) => {
   await door.close()
   const attach = new TcpAttach(settings)
   const events = recorder()
-  await t.rejects(attach.open(address, first, events), { code: 'E_ATTACH', message: /nothing listens/ })
-  await t.rejects(attach.open('nowhere', first, events), { code: 'E_ATTACH', message: /host:port/ })
+  await t.rejects(openPath(attach, address, first, events), { code: 'E_ATTACH', message: /nothing listens/ })
+  await t.rejects(openPath(attach, 'nowhere', first, events), { code: 'E_ATTACH', message: /host:port/ })
   await t.rejects(attach.attach(address, first), { code: 'E_ATTACH', message: /TCP resume/ })
 })
 
@@ -58,10 +59,10 @@ void t.test('closing lets go of every open connection, and of one that is being 
   const events = recorder()
   const count = 150
   for (let n = 0; n < count; n++) {
-    const { side } = await attach.open(door.listener.address, connectionId(n + 1), events)
+    const { side } = await openPath(attach, door.listener.address, connectionId(n + 1), events)
     if (n % 3 === 0) side.reset()
   }
-  const late = attach.open(door.listener.address, connectionId(count + 1), events)
+  const late = openPath(attach, door.listener.address, connectionId(count + 1), events)
   attach.close()
   await t.rejects(late, { code: 'E_ATTACH', message: /has been let go/ })
   const guests = await Promise.all(Array.from({ length: count }, (_, n) => door.peer(n)))

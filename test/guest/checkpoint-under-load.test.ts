@@ -8,6 +8,7 @@ import { chooseSockets } from '../../src/net/choose-sockets.ts'
 import { Recorder } from '../attach/recorder.ts'
 import { inPieces } from '../engine/compliance.ts'
 import { encodeCommand } from './replies.ts'
+import { openPath } from '../attach/open-path.ts'
 
 const { sockets } = await chooseSockets()
 const noPath = new Uint8Array(0)
@@ -84,7 +85,7 @@ async function join(attach: EmbeddedAttach, endpoint: string, client: Client, ag
     client.known += 1
   } else {
     // Opened after the snapshot: from the beginning.
-    client.side = (await attach.open(endpoint, client.connection, client.events)).side
+    client.side = (await openPath(attach, endpoint, client.connection, client.events)).side
     client.sent = 0
     client.from = 0
   }

@@ -1,10 +1,18 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync } from 'node:fs'
+import { fstatSync, openSync, readdirSync } from 'node:fs'
+import { connect, createServer, type Socket } from 'node:net'
+import type { Readable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
+import { targetOf } from '../../src/net/address.ts'
 import { DescriptorRoom as Room } from '../../src/net/descriptor-room.ts'
 import { drainReads, type DrainResult } from '../../src/net/drain-reads.ts'
 import { mebibyte, type Check, type MakeSockets } from './check.ts'
 import { Door, eventually, pairOf, Peer, settle } from './peer.ts'
+
+/** What a child says of a descriptor. */
+type Adopted = { readonly local: string, readonly remote: string } | { readonly refused: string }
 
 /** Listeners: what they refuse and what outlives them. */
 export function listening(check: Check, make: MakeSockets): void {
@@ -114,6 +122,51 @@ export function dialling(check: Check, make: MakeSockets): void {
     await eventually(() => sockets.open === 0, 'their descriptors are given back')
   })
 
+  check('a side is read from its first turn when it is resumed then, and paused else', async (t, sockets) => {
+    const door = await new Door().open(sockets)
+    door.onAccepted = (peer) => { peer.send('hello') }
+    const made = (resumed: boolean): Promise<Peer> => new Promise((resolve, reject) => {
+      sockets.connect(targetOf('127.0.0.1', door.listener.port), { timeoutMs: 5000 }, {
+        connected: (side) => {
+          const peer = new Peer(side)
+          if (resumed) side.resume()
+          resolve(peer)
+        },
+        failed: reject
+      })
+    })
+    const paused = await made(false)
+    const read = await made(true)
+    await read.until(() => read.received === 5)
+    await settle(sockets)
+    t.equal(paused.received, 0)
+    paused.side.resume()
+    await paused.until(() => paused.received === 5)
+    read.side.pause()
+    const server = await door.peer(1)
+    server.send(' again')
+    await settle(sockets)
+    t.equal(read.received, 5)
+    read.side.resume()
+    await read.until(() => read.received === 11)
+  })
+
+  check('a connection is told of in a later turn, also when it fails at once', async (t, sockets) => {
+    let called = false
+    const failed = new Promise<unknown>((resolve) => {
+      const options = { timeoutMs: 5000, localAddress: '192.0.2.1' }
+      sockets.connect(targetOf('127.0.0.1', 1), options, {
+        connected: () => resolve('connected'),
+        failed: (error) => {
+          t.ok(called)
+          resolve(error)
+        }
+      })
+      called = true
+    })
+    t.match(await failed, { code: 'E_ATTACH', context: { code: 'EADDRNOTAVAIL' } })
+  })
+
   check('by name', async (t, sockets) => {
     const door = await new Door().open(sockets)
     const side = await sockets.dial('localhost', door.listener.port, { timeoutMs: 5000 })
@@ -131,6 +184,74 @@ export function dialling(check: Check, make: MakeSockets): void {
     client.side.reset()
     server.side.reset()
     await eventually(() => small.open === 0, 'both sides close')
+  })
+}
+
+/** Descriptors that another process made. */
+export function adopting(check: Check): void {
+  const program = fileURLToPath(new URL('adopter.ts', import.meta.url))
+  /** What a child says of descriptors 3 and on, to which `passed` are handed. */
+  const childWith = async (
+    t: Test, name: string, sidesMax: number, passed: readonly (Socket | 'pipe' | 'ignore')[]
+  ): Promise<{ said: readonly Adopted[], end(): void }> => {
+    const args = ['--import=tsx', program, name, String(sidesMax), ...passed.map((_, n) => String(n + 3))]
+    const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit', ...passed] })
+    t.teardown(() => child.kill('SIGKILL'))
+    const [line] = await once(child.stdout as Readable, 'data') as [Buffer]
+    return { said: JSON.parse(line.toString()) as Adopted[], end: () => child.stdin?.end() }
+  }
+  const socketTo = async (door: Door): Promise<Socket> => {
+    const socket = connect({ host: '127.0.0.1', port: door.listener.port, allowHalfOpen: true })
+    socket.pause()
+    await once(socket, 'connect')
+    return socket
+  }
+
+  check('a connected descriptor becomes a side', async (t, sockets) => {
+    const door = await new Door().open(sockets)
+    const [echoed, cut] = [await socketTo(door), await socketTo(door)]
+    const ports = [echoed.localPort, cut.localPort]
+    const child = await childWith(t, sockets.name, 10, [echoed, cut])
+    // The connections live on in the child.
+    for (const socket of [echoed, cut]) socket.destroy()
+    t.same(child.said, ports.map((port) =>
+      ({ local: `127.0.0.1:${port ?? 0}`, remote: door.listener.address })))
+    const [one, two] = [await door.peer(0), await door.peer(1)]
+    for (const peer of [one, two]) peer.side.resume()
+    one.side.write(new Uint8Array(3 * mebibyte))
+    await one.until(() => one.received === 3 * mebibyte)
+    one.side.end()
+    await one.untilTold('end')
+    t.same(one.told.filter((what) => what !== 'drain'), ['data', 'end'])
+    two.send('hello')
+    await two.until(() => two.received === 5)
+    child.end()
+    await two.untilTold('reset')
+  })
+
+  check('descriptors that cannot be taken over', async (t, sockets) => {
+    const door = await new Door().open(sockets)
+    const child = await childWith(t, sockets.name, 2, [
+      'pipe', await socketTo(door), await socketTo(door), await socketTo(door)])
+    const [pipe, first, second, third] = child.said
+    t.match(pipe, { refused: /^descriptor 3 cannot be taken over: it is (not a TCP|a) socket/ })
+    t.match([first, second], [{ remote: door.listener.address }, { remote: door.listener.address }])
+    t.match(third, { refused: /^descriptor 6 cannot be taken over: as many connections are open/ })
+    child.end()
+
+    const file = openSync(program, 'r')
+    const listener = createServer().listen(0, '127.0.0.1')
+    t.teardown(() => listener.close())
+    await once(listener, 'listening')
+    const { fd } = (listener as unknown as { _handle: { fd: number } })._handle
+    const refused = { code: 'E_ATTACH' }
+    t.throws(() => sockets.adopt(file), { ...refused, message: /it is not a TCP socket/ })
+    t.throws(() => fstatSync(file), { code: 'EBADF' }, 'what is refused is closed')
+    t.throws(() => sockets.adopt(file), refused)
+    t.throws(() => sockets.adopt(-1), { ...refused, message: /it is not open in this process/ })
+    t.throws(() => sockets.adopt(fd), { ...refused, message: /something else in this process/ })
+    t.ok(fstatSync(fd).isSocket(), 'what something else has is not closed')
+    await eventually(() => sockets.open === 3, 'no place is kept for them')
   })
 }
 

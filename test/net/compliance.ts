@@ -5,7 +5,7 @@ import type { Test } from 'tap'
 import { DescriptorRoom as Room } from '../../src/net/descriptor-room.ts'
 import { highWaterBytes, lowWaterBytes } from '../../src/net/sockets.ts'
 import { mebibyte, type Check, type Exactness, type MakeSockets } from './check.ts'
-import { churn, dialling, draining, listening } from './compliance-process.ts'
+import { adopting, churn, dialling, draining, listening } from './compliance-process.ts'
 import { closeAll, Door, eventually, pairOf, Peer, settle } from './peer.ts'
 
 /** What every implementation of Sockets must pass. */
@@ -27,6 +27,7 @@ export function socketsCompliance(test: Test, make: MakeSockets, exactness: Exac
   reentrancy(check)
   listening(check, make)
   dialling(check, make)
+  adopting(check)
   churn(check)
   draining(check)
 }

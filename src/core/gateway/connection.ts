@@ -25,10 +25,15 @@ export const GuestPause = {
   held: 2
 } as const
 
+/** The client, `address:port`, or who knows it: to ask costs a system call that is seldom needed. */
+export type ClientAddress = string | { readonly remote: string }
+
 /** How a connection came to its end; the shells make termination codes of it. */
 export type Ending =
   | 'finished' | 'client-reset' | 'guest-reset' | 'guest-refused' | 'diverged' | 'ambiguous' | 'reset-all'
   | 'lost' | 'shutdown'
+
+const noPath = new Uint8Array(0)
 
 /**
  * One client's connection: its two sides, and where its two streams stand.
@@ -41,14 +46,13 @@ export class Connection implements ReadNote {
   /** Index in the guest's services. */
   readonly service: number
   readonly release: ReleaseMode
-  readonly clientAddress: string
   /** Undefined once the client is gone. */
   client: StreamSide | undefined
   /** Undefined while there is none: opening, failing over, or the guest reset it. */
   guest: StreamSide | undefined
   /** The guest took it: CONNECTED is logged. */
   connected = false
-  path: Uint8Array = new Uint8Array(0)
+  path: Uint8Array = noPath
   /** The lsn of its OPEN record; 0 while it waits for one. */
   openedLsn: Lsn = noLsn
 
@@ -82,17 +86,22 @@ export class Connection implements ReadNote {
   heldBytes = 0
   readNoted = false
 
+  readonly #clientAddress: ClientAddress
   #clientPause: number = ClientPause.opening
   #guestPause = 0
 
   constructor(
-    id: ConnectionId, service: number, release: ReleaseMode, client: StreamSide, clientAddress: string
+    id: ConnectionId, service: number, release: ReleaseMode, client: StreamSide, clientAddress: ClientAddress
   ) {
     this.id = id
     this.service = service
     this.release = release
     this.client = client
-    this.clientAddress = clientAddress
+    this.#clientAddress = clientAddress
+  }
+
+  get clientAddress(): string {
+    return typeof this.#clientAddress === 'string' ? this.#clientAddress : this.#clientAddress.remote
   }
 
   /** Both directions are done as far as the client is concerned, or it is gone. */

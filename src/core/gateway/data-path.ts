@@ -3,7 +3,7 @@ import { connectionId, inputOffset, noLsn, outputOffset, type ConnectionId, type
 import { recordDataBytesMax } from '../record-codec.ts'
 import { RecordKind } from '../record.ts'
 import type { StreamEvents, StreamSide } from '../stream.ts'
-import { ClientPause, Connection, GuestPause, type Ending } from './connection.ts'
+import { ClientPause, Connection, GuestPause, type ClientAddress, type Ending } from './connection.ts'
 import { Floors } from './floors.ts'
 import type { Held } from './hold-queue.ts'
 import type { LogWriter } from './log-writer.ts'
@@ -34,6 +34,8 @@ export class DataPath {
   readonly #full = new Set<Connection>()
   /** Where there is no second host nothing is ever replayed, and no output compared. */
   readonly #compared: boolean
+  /** A guest without hosts has no log to keep a path in. */
+  readonly #logged: boolean
   #nextConnection = 1
   #frozen = true
 
@@ -42,6 +44,7 @@ export class DataPath {
     this.#port = port
     this.#writer = writer
     this.#compared = settings.hosts.length > 1
+    this.#logged = settings.hosts.length > 0
     this.floors = new Floors(this.connections, writer, settings.resetsTold)
     this.gate = new ReleaseGate(writer, {
       release: held => this.#release(held),
@@ -57,7 +60,7 @@ export class DataPath {
    * A client came in. Returns what its side must tell its events to, or undefined if it must be turned away.
    * The side stays paused until the guest has taken the connection.
    */
-  accept(service: number, client: StreamSide, address: string): StreamEvents | undefined {
+  accept(service: number, client: StreamSide, address: ClientAddress): StreamEvents | undefined {
     const settings = this.#settings.services[service]
     invariant(settings !== undefined, 'a service of the guest', { service })
     if (this.connections.size >= this.#settings.connections) return undefined
@@ -91,7 +94,8 @@ export class DataPath {
   // ---- opening
 
   #open(connection: Connection): void {
-    const { id, service, clientAddress: client } = connection
+    const { id, service } = connection
+    const client = this.#logged ? connection.clientAddress : ''
     connection.openedLsn = this.#writer.append({ kind: RecordKind.open, connection: id, service, client })
     this.#dial(connection)
   }
@@ -107,8 +111,10 @@ export class DataPath {
       if (result.ok) result.path.side.reset()
       return
     }
-    if (result.ok) this.connect(connection, result.path.side, result.path.path)
-    else if (result.refused) this.#refuse(connection)
+    if (result.ok) {
+      const { side } = result.path
+      this.connect(connection, side, this.#logged ? result.path.path : connection.path)
+    } else if (result.refused) this.#refuse(connection)
     else if (++connection.dials > dialsMax) this.#refuse(connection)
     else this.#retrying.push(connection)
   }
@@ -460,7 +466,7 @@ export class DataPath {
     if (!told && ending === 'finished') this.floors.note(connection.id, connection.inputLogged)
     if (!this.connections.delete(connection.id)) return
     this.#full.delete(connection)
-    this.#waiting = this.#waiting.filter(other => other !== connection)
+    if (this.#waiting.length > 0) this.#waiting = this.#waiting.filter(other => other !== connection)
     if (connection.resetLsn !== noLsn) this.floors.reset(connection)
     else if (ending === 'finished' && connection.guest !== undefined) this.floors.linger(connection)
     this.#port.report({ type: 'connection-end', connection, ending })

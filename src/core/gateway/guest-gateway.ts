@@ -7,6 +7,7 @@ import type { AgentMessage, Envelope, GatewayMessage, Role } from '../message.ts
 import type { StreamEvents, StreamSide } from '../stream.ts'
 import { assignment } from './assignment.ts'
 import { Command } from './command.ts'
+import type { ClientAddress } from './connection.ts'
 import { DataPath } from './data-path.ts'
 import { Failover, type FailoverStart } from './failover.ts'
 import { Hosts, type Host } from './hosts.ts'
@@ -128,7 +129,7 @@ export class GuestGateway {
     this.writer.flush()
   }
 
-  accept(service: number, client: StreamSide, address: string): StreamEvents | undefined {
+  accept(service: number, client: StreamSide, address: ClientAddress): StreamEvents | undefined {
     if (this.#protection.state === 'lost') return undefined
     return this.dataPath.accept(service, client, address)
   }
