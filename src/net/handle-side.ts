@@ -22,7 +22,10 @@ function viewOf(bytes: number): Uint8Array {
 }
 
 /** What sides gather lies here. Two whole reads fit a block. */
-const blocks = new Blocks(2 * readBufferBytes, 64)
+const blockBytes = 2 * readBufferBytes
+/** Of the blocks that nobody needs, so many bytes are kept. */
+const freeBytesMax = 8 * 1024 * 1024
+const blocks = new Blocks(blockBytes, freeBytesMax / blockBytes)
 
 /**
  * The side whose read, the last of all, did not fill the buffer. libuv tells an end of file right after

@@ -1,6 +1,5 @@
 import { invariant } from '../../base/invariant.ts'
 import { connectionId, inputOffset, noLsn, outputOffset, type ConnectionId, type Lsn } from '../ids.ts'
-import { recordDataBytesMax } from '../record-codec.ts'
 import { RecordKind } from '../record.ts'
 import type { StreamEvents, StreamSide } from '../stream.ts'
 import { ClientPause, Connection, GuestPause, type ClientAddress, type Ending } from './connection.ts'
@@ -13,6 +12,9 @@ import type { GuestSettings } from './settings.ts'
 
 /** How often a guest that does not answer is dialed for one connection before the client is turned away. */
 const dialsMax = 100
+
+/** Input is logged in records of at most this length, so that several fit one arena of the log's writer. */
+const inputRecordBytes = 64 * 1024
 
 /**
  * The path of every byte: input is logged and sent on to the guest at once, output is held until its barrier
@@ -157,8 +159,8 @@ export class DataPath {
   #clientData(connection: Connection, bytes: Uint8Array): void {
     if (connection.guest === undefined || connection.client === undefined) return
     invariant(!this.#frozen, 'a client is not read from during a failover', { connection: connection.id })
-    for (let at = 0; at < bytes.length; at += recordDataBytesMax) {
-      const piece = bytes.length <= recordDataBytesMax ? bytes : bytes.subarray(at, at + recordDataBytesMax)
+    for (let at = 0; at < bytes.length; at += inputRecordBytes) {
+      const piece = bytes.length <= inputRecordBytes ? bytes : bytes.subarray(at, at + inputRecordBytes)
       this.#writer.data(connection.id, piece)
     }
     connection.guest.write(bytes)

@@ -1,9 +1,9 @@
 import { Blocks, type Block } from '../../base/blocks.ts'
 import type { Lsn, OutputHash } from '../ids.ts'
 
-/** Output is kept in blocks of this size, of which so many free ones stay for the next. */
-const blockBytes = 128 * 1024
-const freeBlocksMax = 64
+/** Output is kept in blocks of this size, two of the longest reads, of which so many stay for the next. */
+const blockBytes = 512 * 1024
+const freeBlocksMax = 16
 
 /** One thing read from a guest that its client may not have yet. */
 export interface Held<Owner> {
