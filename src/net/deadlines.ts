@@ -45,15 +45,13 @@ export class Deadlines {
       clearInterval(this.#timer)
       this.#timer = undefined
     }
-    let item = this.#first
-    while (item !== undefined) {
-      const { after } = item
+    // Whoever is told may remove others, so nobody is told before all have been looked at.
+    const over: Expiring[] = []
+    for (let item = this.#first; item !== undefined; item = item.after) {
       item.roundsLeft -= 1
-      if (item.roundsLeft <= 0) {
-        this.remove(item)
-        item.expire()
-      }
-      item = after
+      if (item.roundsLeft <= 0) over.push(item)
     }
+    for (const item of over) this.remove(item)
+    for (const item of over) item.expire()
   }
 }

@@ -76,7 +76,7 @@ export class HandleDial extends Expiring implements ConnectOwner {
   }
 
   override expire(): void {
-    this.#fail(dialTimeout(this.#target.text, this.#timeoutMs))
+    if (!this.#settled) this.#fail(dialTimeout(this.#target.text, this.#timeoutMs))
   }
 
   #fail(error: ReturnType<typeof dialError>): void {
