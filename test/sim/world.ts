@@ -53,6 +53,8 @@ export class World {
   nextGuest = 1
   steps = 0
   traced: string[] | undefined
+  /** Gateways that were in charge, and are not any more. */
+  readonly #former = new Set<GatewayMachine>()
   #current: Process | undefined
   #ambushes: { readonly step: number, readonly strike: () => void }[] = []
   #failoverSince = 0
@@ -104,6 +106,7 @@ export class World {
   /** One that was started beside the other is about to serve clients: from now on they go to it. */
   #serves(gateway: GatewayMachine, report: GatewayReport): boolean {
     if (report.type !== 'protection' || !gateway.isServing(report.protection)) return false
+    if (this.#former.has(gateway)) return false
     this.takeOver(gateway)
     return true
   }
@@ -115,6 +118,7 @@ export class World {
     if (!this.gateway.standsAside) this.count('taken over from one that does not know')
     for (const client of this.clients) client.leave()
     this.checks.gatewayDied()
+    this.#former.add(this.gateway)
     this.gateway = gateway
     this.checks.pathLeads(gateway.path)
   }

@@ -2,6 +2,7 @@ import { crc32 } from 'node:zlib'
 import type { GuestAgent } from '../../../src/core/agent/guest-agent.ts'
 import type { AppendOutcome, CheckpointEvents, ImageInfo } from '../../../src/core/agent/port.ts'
 import { checkpointId, generation, type CheckpointId, type Lsn, type Millis } from '../../../src/core/ids.ts'
+import type { GatewayLife } from '../../../src/core/message.ts'
 import { RecordCursor } from '../../../src/core/record-codec.ts'
 import { RecordKind } from '../../../src/core/record.ts'
 import { SimAgentPort } from '../agent-port.ts'
@@ -59,12 +60,16 @@ class RunsOnPort extends SimAgentPort {
   }
 }
 
-/** An order of an older generation is taken for one of the present. */
+/** An order of an older generation is taken for one of the present, by the gateway that is obeyed. */
 function takesOldOrders(agent: GuestAgent): void {
   const take = agent.gatewayMessage.bind(agent)
+  let life: GatewayLife | undefined
   agent.gatewayMessage = (now, link, envelope, message) => {
-    take(now, link, { ...envelope,
-      generation: generation(Math.max(envelope.generation, agent.generation)) }, message)
+    const isOld = envelope.generation < agent.generation
+    const about = { ...envelope, generation: isOld ? agent.generation : envelope.generation }
+    if (message.type !== 'assign') return take(now, link, about, message)
+    if (!isOld) life = { gateway: message.gateway, incarnation: message.incarnation }
+    take(now, link, about, { ...message, ...isOld ? life : undefined })
   }
 }
 
