@@ -18,10 +18,16 @@ export interface ServiceListenersOptions {
 export class ServiceListeners {
   readonly #options: ServiceListenersOptions
   readonly #listeners: Listener[] = []
+  /**
+   * A client's address is asked for at once where a log may want it: when the connection is over, the kernel
+   * knows it no more.
+   */
+  readonly #addressKept: boolean
   #full = false
 
   constructor(options: ServiceListenersOptions) {
     this.#options = options
+    this.#addressKept = options.runner.config.hosts.length > 0 || options.logger.enabled('connection.end')
   }
 
   /** Where each service listens, as `address:port`. */
@@ -55,15 +61,9 @@ export class ServiceListeners {
       return
     }
     this.#full = false
-    const events = runner.core.accept(service, side, this.#addressKept() ? side.remote : side)
+    const events = runner.core.accept(service, side, this.#addressKept ? side.remote : side)
     if (events === undefined) side.reset()
     else side.attach(events)
-  }
-
-  /** Asked at once where a log may want it: when the connection is over, the kernel knows it no more. */
-  #addressKept(): boolean {
-    const { runner, logger } = this.#options
-    return runner.config.hosts.length > 0 || logger.enabled('connection.end')
   }
 
   #refuse(side: SocketSide): void {
