@@ -99,7 +99,8 @@ export class Engine {
     const { guest } = this.#host
     if (guest === undefined) return
     guest.leaseEnd = this.#world.clock.now + this.#host.clock.micros(remainingMs)
-    this.#world.checks.pathOpen(guest)
+    // One of no length shuts it.
+    if (guest.reachable) this.#world.checks.pathOpen(guest)
   }
 
   // ---- checkpoints
