@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process'
 import { once } from 'node:events'
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, existsSync } from 'node:fs'
 import { createServer, connect, type AddressInfo } from 'node:net'
 import { availableParallelism } from 'node:os'
 import { delimiter, join } from 'node:path'
@@ -140,4 +140,15 @@ export async function freePorts(count: number): Promise<number[]> {
   const ports = servers.map((server) => (server.address() as AddressInfo).port)
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
   return ports
+}
+
+const answerTimeoutMs = 30_000
+
+/** Resolves when a process has written `file`, which it was asked for by a signal. */
+export async function fileAppears(file: string): Promise<void> {
+  const end = performance.now() + answerTimeoutMs
+  while (!existsSync(file)) {
+    if (performance.now() > end) throw new Error(`nobody wrote ${file} for ${answerTimeoutMs / 1000} s`)
+    await after(20)
+  }
 }

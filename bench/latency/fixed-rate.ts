@@ -1,6 +1,7 @@
 import type { Contender, Running } from '../contender.ts'
 import { median } from '../figures.ts'
 import { runClosed, runOpen } from './generator.ts'
+import type { GcPauses, GcWatch } from './gc-watch.ts'
 import { Histogram } from './histogram.ts'
 import type { OpenReport } from './load.ts'
 import { percents, type LoadRun, type Percentile, type Spread } from './report.ts'
@@ -16,6 +17,7 @@ const perMs = 1e4
 export interface FixedRateOptions {
   readonly rounds: number
   readonly seconds: number
+  readonly gc: GcWatch
   say(text: string): void
   failed(what: string, error: unknown): void
 }
@@ -32,6 +34,7 @@ interface Outcome {
   readonly fraction: number
   readonly rate: number
   readonly report: OpenReport
+  readonly gc: GcPauses | undefined
 }
 
 /**
@@ -102,11 +105,13 @@ export class FixedRate {
     const { contender, running, reached } = started
     const rate = fraction * median(reached)
     if (!(rate > 0)) return
-    const { seconds } = this.#options
+    const { seconds, gc } = this.#options
     const port = running.ports[0] ?? 0
     const order = { port, connections, seconds, warmupSeconds: seconds / 4, rate, points: false }
     try {
-      this.#outcomes.push({ started, fraction, rate, report: await runOpen(order) })
+      await gc.take(running.pid)
+      const report = await runOpen(order)
+      this.#outcomes.push({ started, fraction, rate, report, gc: await gc.take(running.pid) })
     } catch (error) {
       this.#options.failed(`${contender.name} at ${fraction * 100} %`, error)
     }
@@ -117,14 +122,16 @@ export class FixedRate {
       outcome.started === started && outcome.fraction === fraction)
     const [first] = mine
     if (first === undefined) return []
+    const pauses = mine.flatMap(({ gc }) => gc === undefined ? [] : [gc.longestMs])
     return [{
       contender: started.contender.name, capacity: Math.round(median(started.reached)),
-      fraction, rate: Math.round(first.rate), connections, ...summaryOf(mine.map(({ report }) => report))
+      fraction, rate: Math.round(first.rate), connections, ...summaryOf(mine.map(({ report }) => report)),
+      ...pauses.length === 0 ? {} : { gcLongestMs: Math.max(...pauses) }
     }]
   }
 }
 
-type Summary = Omit<LoadRun, 'contender' | 'capacity' | 'fraction' | 'rate' | 'connections'>
+type Summary = Omit<LoadRun, 'contender' | 'capacity' | 'fraction' | 'rate' | 'connections' | 'gcLongestMs'>
 
 /** Several rounds as one. */
 export function summaryOf(reports: readonly OpenReport[]): Summary {

@@ -7,6 +7,7 @@ import { endProgramsAtExit } from '../program.ts'
 import { startServices } from '../services.ts'
 import { intervals, measureDelays } from './delay.ts'
 import { FixedRate } from './fixed-rate.ts'
+import { GcWatch } from './gc-watch.ts'
 import { reportOf, type DelaySeries, type LatencyReport, type LoadRun } from './report.ts'
 import { delayTable, loadTable } from './tables.ts'
 
@@ -56,10 +57,12 @@ class Latency {
       name === 'direct' || name === yardstick
         || (only.length === 0 ? usual.includes(name) : only.some((text) => name.includes(text))))
     const services = await startServices()
+    const gc = await GcWatch.prepare()
     try {
       const failed = (what: string, error: unknown): void => this.#failed(what, error)
-      return await new FixedRate({ rounds, seconds, say, failed }).run(wanted, services.ports.redis ?? 0)
+      return await new FixedRate({ rounds, seconds, gc, say, failed }).run(wanted, services.ports.redis ?? 0)
     } finally {
+      await gc.end()
       await services.stop()
     }
   }

@@ -42,6 +42,8 @@ export interface LoadRun {
   /** How late requests left, because of the load generator or of a full socket: the median of rounds. */
   readonly lateP50: number
   readonly lateP99: number
+  /** The longest pause of the contender's garbage collector in all rounds; undefined where it has none. */
+  readonly gcLongestMs?: number
 }
 
 export type DelayMode = 'epoch' | 'checkpoint'

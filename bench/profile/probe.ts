@@ -1,12 +1,10 @@
-import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as after } from 'node:timers/promises'
+import { fileAppears } from '../program.ts'
 import type { CpuProfile } from './attribution.ts'
 
 const samplingUs = 200
-const waitMs = 30_000
 
 /**
  * Goes into every Node process that is started, and does nothing before the first SIGUSR2. This is finer than
@@ -55,13 +53,13 @@ export class Probe {
   /** Resolves when the profiler runs. */
   async begin(pid: number): Promise<void> {
     process.kill(pid, 'SIGUSR2')
-    await there(`${this.#file}.began`)
+    await fileAppears(`${this.#file}.began`)
   }
 
   /** The profile since {@link begin}, as V8 wrote it. */
   async end(pid: number): Promise<string> {
     process.kill(pid, 'SIGUSR2')
-    await there(this.#file)
+    await fileAppears(this.#file)
     return readFile(this.#file, 'utf8')
   }
 
@@ -78,12 +76,4 @@ export function parseProfile(text: string): CpuProfile {
     throw new Error(`this is no profile: ${text.slice(0, 200)}`)
   }
   return { nodes, samples, timeDeltas }
-}
-
-async function there(file: string): Promise<void> {
-  const end = performance.now() + waitMs
-  while (!existsSync(file)) {
-    if (performance.now() > end) throw new Error(`the profiler did not answer for ${waitMs / 1000} s`)
-    await after(20)
-  }
 }

@@ -1,5 +1,6 @@
 import type { Quantity } from '../figures.ts'
 import { bytesPerConnection, linkParts, type FootprintReport, type IdleFigure } from '../footprint/report.ts'
+import type { LoadRun } from '../latency/report.ts'
 import type { Measured } from './input.ts'
 import { msText } from './latency-chart.ts'
 
@@ -59,12 +60,16 @@ const tailgates = [goalContenders.plain, goalContenders.epoch] as const
 const flat = 1.1
 const twoDecimals = (value: number): string => value.toFixed(2)
 
-/** Above are the pauses of a garbage collector. */
-const halfLoad = tailgates.map((contender): FigureGoal => ({
-  load: 'half of its own capacity', quantity: 'p99.9', contender, goal: 5, atLeast: false, text: msText,
-  reached: ({ latency }) => latency.map(({ loads }) => loads.find((load) =>
-    load.fraction === 0.5 && load.contender === contender)?.latency.p999.median)
-}))
+/** Of a contender at half of its own capacity. */
+function halfLoad(quantity: string, read: (load: LoadRun) => number | undefined): FigureGoal[] {
+  return tailgates.map((contender) => ({
+    load: 'half of its own capacity', quantity, contender, goal: 5, atLeast: false, text: msText,
+    reached: ({ latency }) => latency.map(({ loads }) => {
+      const half = loads.find((load) => load.fraction === 0.5 && load.contender === contender)
+      return half === undefined ? undefined : read(half)
+    })
+  }))
+}
 
 /** Judged with the most connections that a run had. */
 function idle(
@@ -113,7 +118,8 @@ const noMore = { atLeast: false, text: twoDecimals } as const
 
 /** All other goals. */
 export const figureGoals: readonly FigureGoal[] = [
-  ...halfLoad,
+  ...halfLoad('longest pause of the garbage collector', ({ gcLongestMs }) => gcLongestMs),
+  ...halfLoad('p99.9', ({ latency }) => latency.p999.median),
   ...idle('memory of each, bytes', { goal: 8192, atLeast: false, text: whole }, bytesPerConnection),
   ...idle('open at once', { goal: 50_000, atLeast: true, text: whole }, ({ connections }) => connections),
   ...idle('p50 of an active one, to that without them', { goal: flat, ...noMore },

@@ -45,7 +45,7 @@ function loadRun(contender: string, fraction: number, slowest: number): LoadRun 
     contender, fraction, capacity: 20_000, rate: 20_000 * fraction, connections: 50, rounds: 3,
     requests: histogram.count, histogram: histogram.pairs(), histogramMax: histogram.max,
     latency: { p50: spread(50), p90: spread(90), p99: spread(99), p999: spread(99.9), max: spread(100) },
-    lateP50: 0.01, lateP99: 0.1
+    lateP50: 0.01, lateP99: 0.1, gcLongestMs: 2
   }
 }
 
@@ -145,6 +145,8 @@ void t.test('goals and what was reached stand side by side', async (t) => {
       + '| **not met** |')
   t.equal(row('| half of its own capacity | p99.9 | tailgate epoch '),
     '| half of its own capacity | p99.9 | tailgate epoch | ≤ 5 ms | 27 ms |  |  | **27 ms** | **not met** |')
+  const pause = '| half of its own capacity | longest pause of the garbage collector | tailgate epoch '
+  t.equal(row(pause), `${pause}| ≤ 5 ms | 2 ms |  |  | **2 ms** | met |`)
   t.equal(row('| idle connections | memory of each, bytes | tailgate plain '),
     '| idle connections | memory of each, bytes | tailgate plain | ≤ 8192 | 4000 | 6000 | 9000 '
       + '| **6000** | met |')
