@@ -232,6 +232,8 @@ export class Lab {
 
   /** Resolves when the gateway has lived on for so many milliseconds by its own clock. */
   async letGatewayLive(ms: number): Promise<void> {
+    // It has its links before it can be asked.
+    await this.log.until('admin.listening')
     const { uptimeMs } = await askStatus(this.admin)
     await new Promise<void>((resolve, reject) => {
       const timer = setInterval(() => {
