@@ -147,10 +147,11 @@ export class Replication {
   }
 
   acknowledge(upTo: Lsn): void {
-    const { writer, dataPath } = this.#context
+    const { writer, dataPath, port } = this.#context
     writer.acknowledge(upTo)
     dataPath.committed(writer.committed)
-    writer.flush()
+    // At the end of the turn: what other clients have sent meanwhile is read in this one and goes along.
+    port.flushSoon()
   }
 
   /** The backup cannot take more. */
