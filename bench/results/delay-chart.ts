@@ -1,11 +1,10 @@
 import { median } from '../figures.ts'
 import type { DelaySeries, LatencyReport } from '../latency/report.ts'
 import { msText } from './latency-chart.ts'
-import { colourOf, dots, faint, line, picture, text, ticks } from './svg.ts'
+import { panelled } from './panels.ts'
+import { colourOf, dots, faint, line, text, ticks } from './svg.ts'
 
-const columns = 2
 const panel = { width: 500, left: 62, right: 24, top: 52, plot: 220, bottom: 58 } as const
-const head = 62
 
 /** Response delay over a checkpoint period, a panel per interval. Undefined when there is nothing to draw. */
 export function delayChart(reports: readonly LatencyReport[]): string | undefined {
@@ -13,18 +12,12 @@ export function delayChart(reports: readonly LatencyReport[]): string | undefine
   const intervals = [...new Set(delays.map(({ intervalMs }) => intervalMs))].toSorted((a, b) => a - b)
   if (intervals.length === 0) return undefined
   const height = panel.top + panel.plot + panel.bottom
-  const parts = intervals.flatMap((intervalMs, index) => {
-    const here = delays.filter((series) => series.intervalMs === intervalMs)
-    const left = (index % columns) * panel.width
-    return drawn(intervalMs, here, left, head + Math.floor(index / columns) * height)
-  })
-  const rows = Math.ceil(intervals.length / columns)
-  return picture(columns * panel.width, head + rows * height, 'Response delay over a checkpoint period', [
-    text(16, 26, 'Response delay over a checkpoint period: lower is better', { size: 17, bold: true }),
-    text(16, 46, 'A dot is a request: when it was due, and how long its response took. Dashed: the median.',
-      { colour: faint }),
-    ...parts
-  ])
+  return panelled({
+    title: 'Response delay over a checkpoint period', verdict: 'lower is better',
+    note: 'A dot is a request: when it was due, and how long its response took. Dashed: the median.',
+    columns: 2, width: panel.width, height
+  }, intervals, (intervalMs, left, top) =>
+    drawn(intervalMs, delays.filter((series) => series.intervalMs === intervalMs), left, top))
 }
 
 function drawn(intervalMs: number, all: readonly DelaySeries[], left: number, top: number): string[] {

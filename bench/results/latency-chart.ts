@@ -1,9 +1,9 @@
 import { Histogram } from '../latency/histogram.ts'
 import type { LatencyReport, LoadRun } from '../latency/report.ts'
-import { colourOf, faint, line, path, picture, text } from './svg.ts'
+import { panelled } from './panels.ts'
+import { colourOf, faint, line, path, text } from './svg.ts'
 
 const panel = { width: 960, left: 70, right: 270, top: 40, plot: 230, bottom: 46 } as const
-const head = 62
 /** The share of requests that take longer: each step upwards is a tenth of the one below. */
 const marks = [50, 90, 99, 99.9, 99.99, 99.999] as const
 const perMs = 1e4
@@ -22,16 +22,12 @@ export function latencyChart(reports: readonly LatencyReport[]): string | undefi
   const to = Math.ceil(Math.log10(Math.max(most, 1)))
   const width = panel.width - panel.left - panel.right
   const x: Scale = (ms) => panel.left + (Math.log10(Math.max(ms, 10 ** from)) - from) / (to - from) * width
-  const parts = fractions.flatMap((fraction, index) => {
-    const here = loads.filter((load) => load.fraction === fraction)
-    return drawn(fraction, here, x, [from, to], head + index * height)
-  })
-  return picture(panel.width, head + fractions.length * height, 'Latency at fixed rates', [
-    text(16, 26, 'Latency at fixed rates: further left is better', { size: 17, bold: true }),
-    text(16, 46, 'So many percent of the requests take no longer than this, counted from when they were due.',
-      { colour: faint }),
-    ...parts
-  ])
+  return panelled({
+    title: 'Latency at fixed rates', verdict: 'further left is better',
+    note: 'So many percent of the requests take no longer than this, counted from when they were due.',
+    columns: 1, width: panel.width, height
+  }, fractions, (fraction, _left, top) =>
+    drawn(fraction, loads.filter((load) => load.fraction === fraction), x, [from, to], top))
 }
 
 function histogramOf({ histogram, histogramMax }: LoadRun): Histogram {

@@ -1,10 +1,9 @@
 import { goalOf } from './goals.ts'
 import { namesOf, pooled, type Measured, type Pooled } from './input.ts'
-import { box, colourOf, faint, ink, line, picture, text, ticks } from './svg.ts'
+import { panelled } from './panels.ts'
+import { box, colourOf, faint, ink, line, text, ticks } from './svg.ts'
 
-const columns = 2
 const panel = { width: 500, left: 140, right: 56, top: 34, bar: 20, bottom: 34 } as const
-const head = 62
 
 interface Bar {
   readonly name: string
@@ -23,19 +22,12 @@ export function throughputChart(measured: Measured): string | undefined {
   if (panels.length === 0) return undefined
   const most = Math.max(...panels.map(({ bars }) => bars.length))
   const height = panel.top + most * panel.bar + panel.bottom
-  const parts = panels.flatMap(({ workload, bars }, index) => {
-    const yardstick = yardstickOf(measured, workload)
-    const title = `${workload}, ratio to ${yardstick}`
-    const left = (index % columns) * panel.width
-    return drawn(title, bars, left, head + Math.floor(index / columns) * height)
-  })
-  const rows = Math.ceil(panels.length / columns)
-  return picture(columns * panel.width, head + rows * height, 'Throughput as a ratio to HAProxy', [
-    text(16, 26, 'Throughput as a ratio to HAProxy: longer is better', { size: 17, bold: true }),
-    text(16, 46, 'Dashed: HAProxy. Black mark: the goal. Thin line: the spread of all rounds.',
-      { colour: faint }),
-    ...parts
-  ])
+  return panelled({
+    title: 'Throughput as a ratio to HAProxy', verdict: 'longer is better',
+    note: 'Dashed: HAProxy. Black mark: the goal. Thin line: the spread of all rounds.',
+    columns: 2, width: panel.width, height
+  }, panels, ({ workload, bars }, left, top) =>
+    drawn(`${workload}, ratio to ${yardstickOf(measured, workload)}`, bars, left, top))
 }
 
 function yardstickOf({ bench }: Measured, workload: string): string {
