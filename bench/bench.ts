@@ -1,8 +1,10 @@
+import { messageOf } from '../src/base/errors.ts'
 import { runsWith, type Contender, type Running } from './contender.ts'
 import { cpuTimeNs, type Sample } from './figures.ts'
 import { inputBytesMax, logRoom } from './log-room.ts'
 import type { Options } from './options.ts'
 import type { Services } from './services.ts'
+import { say, Shortfalls } from './shortfalls.ts'
 import type { Figure } from './tool-figures.ts'
 import { serviceNames, type ServiceName, type Workload } from './workloads.ts'
 
@@ -12,10 +14,6 @@ interface Started {
 }
 
 /** Progress and complaints; the figures alone go to standard output. */
-export function say(text: string): void {
-  process.stderr.write(`${text}\n`)
-}
-
 /**
  * After so long no further workload is begun: with the last runs and the stopping, a quick run takes less
  * than three minutes, a full one less than twenty, and all that RESULTS.md is made of less than an hour.
@@ -28,12 +26,13 @@ const firstLimitMs = 20_000
 export class Bench {
   readonly samples: Sample[] = []
   /** Contenders and workloads that are left out, and why. */
-  readonly missing: string[] = []
+  get missing(): readonly string[] { return this.#shortfalls.missing }
   /** Runs that failed and were done again. */
   readonly repeated: string[] = []
   /** What makes the figures void. */
-  readonly failures: string[] = []
+  get failures(): readonly string[] { return this.#shortfalls.failures }
   readonly workloads: readonly Workload[]
+  readonly #shortfalls = new Shortfalls()
   #started: Started[] = []
   #rounds = 0
   #options: Options
@@ -48,10 +47,10 @@ export class Bench {
     this.#services = services
     const extent = options.quick ? 'quick' : options.goals ? 'goals' : 'full'
     this.#end = performance.now() + enoughMs[extent]
-    for (const reason of services.missing) this.#leaveOut(reason)
+    for (const reason of services.missing) this.#shortfalls.leaveOut(reason)
     this.workloads = workloads.filter(({ name, service, missing }) => {
       if (options.load.length > 0 && !options.load.some((text) => name.includes(text))) return false
-      if (missing !== undefined) this.#leaveOut(`${name}: ${missing}`)
+      if (missing !== undefined) this.#shortfalls.leaveOut(`${name}: ${missing}`)
       return missing === undefined && services.ports[service] !== undefined
     })
   }
@@ -71,13 +70,13 @@ export class Bench {
     for (const contender of contenders) {
       const { name, missing } = contender
       if (missing !== undefined) {
-        this.#leaveOut(`${name}: ${missing}`)
+        this.#shortfalls.leaveOut(`${name}: ${missing}`)
         continue
       }
       try {
         this.#started.push({ contender, running: await contender.start(ports) })
       } catch (error) {
-        this.#fail(`${name} did not start`, error)
+        this.#shortfalls.fail(`${name} did not start`, error)
       }
     }
   }
@@ -103,7 +102,7 @@ export class Bench {
       say(`round ${round} of ${rounds}`)
       if (!await this.#round(round)) {
         say(`there was no time for more than ${this.#rounds} rounds`)
-        if (round === 1) this.#fail('round 1', new Error('there was no time for all of it'))
+        if (round === 1) this.#shortfalls.fail('round 1', new Error('there was no time for all of it'))
         return
       }
       this.#rounds = round
@@ -113,7 +112,7 @@ export class Bench {
   /** What was measured did what it was measured for. */
   async verify(): Promise<void> {
     for (const { contender, running } of this.#started) {
-      await running.verify().catch((error: unknown) => this.#fail(contender.name, error))
+      await running.verify().catch((error: unknown) => this.#shortfalls.fail(contender.name, error))
     }
   }
 
@@ -161,11 +160,11 @@ export class Bench {
       await attempt()
       return
     } catch (error) {
-      const text = `${what}: ${messageOf(error)}`
+      const text = `${what}: ${messageOf(error).trim()}`
       this.repeated.push(text)
       say(`AGAIN ${text}`)
     }
-    await attempt().catch((error: unknown) => this.#fail(what, error))
+    await attempt().catch((error: unknown) => this.#shortfalls.fail(what, error))
   }
 
   #runningWith({ service }: Workload): readonly Started[] {
@@ -179,25 +178,10 @@ export class Bench {
   #servicesThere(): ServiceName[] {
     return serviceNames.filter((name) => this.#services.ports[name] !== undefined)
   }
-
-  #leaveOut(reason: string): void {
-    this.missing.push(reason)
-    say(`SKIPPED ${reason}`)
-  }
-
-  #fail(what: string, error: unknown): void {
-    const text = `${what}: ${messageOf(error)}`
-    this.failures.push(text)
-    say(`FAILED ${text}`)
-  }
 }
 
 function keyOf({ contender }: Started, workload: Workload): string {
   return `${workload.name}\n${contender.name}`
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message.trim() : String(error)
 }
 
 function shuffled<T>(items: readonly T[]): T[] {

@@ -1,10 +1,11 @@
-import { Bench, say } from './bench.ts'
+import { Bench } from './bench.ts'
 import { chosenContenders, contenders, yardstick } from './contenders.ts'
 import { bestVariant, summarize } from './figures.ts'
 import { parseOptions, usage, type Options } from './options.ts'
 import { endProgramsAtExit, pinned } from './program.ts'
 import { goals } from './results/goals.ts'
 import { startServices } from './services.ts'
+import { say } from './shortfalls.ts'
 import { ratioTable } from './tables.ts'
 import { workloads } from './workloads.ts'
 

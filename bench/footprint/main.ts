@@ -1,10 +1,10 @@
 import { parseArgs } from 'node:util'
-import { say } from '../bench.ts'
 import { connectionsMax } from '../contender.ts'
 import { contenders, yardstick } from '../contenders.ts'
 import { commonFlags, commonOptions, optionsIfValid, type CommonOptions } from '../options.ts'
 import { endProgramsAtExit } from '../program.ts'
 import { startServices, type Services } from '../services.ts'
+import { say, Shortfalls } from '../shortfalls.ts'
 import { workloads } from '../workloads.ts'
 import { measureIdle } from './idle.ts'
 import { linkLoads, linkMissing, measureLink } from './link.ts'
@@ -48,8 +48,7 @@ const idleMax = connectionsMax() - 50
 const idleNames = [yardstick, 'tailgate plain', 'tailgate epoch']
 
 class Footprint {
-  readonly #failures: string[] = []
-  readonly #missing: string[] = []
+  readonly #shortfalls = new Shortfalls()
   readonly #options: Options
 
   constructor(options: Options) {
@@ -62,7 +61,7 @@ class Footprint {
     try {
       const idle = part === 'link' ? [] : await this.#idle(services)
       const link = part === 'idle' ? [] : await this.#link(services)
-      const [failures, missing] = [this.#failures, this.#missing]
+      const { failures, missing } = this.#shortfalls
       return footprintOf({ failures, missing, connectionsMax: idleMax, idle, link })
     } finally {
       await services.stop()
@@ -72,7 +71,7 @@ class Footprint {
   async #idle({ ports }: Services): Promise<readonly IdleFigure[]> {
     const active = workloads.find(({ name }) => name === 'get, 1 connection')
     if (active === undefined || active.missing !== undefined) {
-      this.#leaveOut(`idle connections: ${active?.missing ?? 'there is no such load'}`)
+      this.#shortfalls.leaveOut(`idle connections: ${active?.missing ?? 'there is no such load'}`)
       return []
     }
     const counts = [...new Set(this.#options.connections.map((count) => Math.min(count, idleMax)))]
@@ -80,7 +79,7 @@ class Footprint {
     const figures: IdleFigure[] = []
     for (const contender of contenders().filter(({ name }) => this.#wanted(name, idleNames))) {
       if (contender.missing !== undefined) {
-        this.#leaveOut(`${contender.name}: ${contender.missing}`)
+        this.#shortfalls.leaveOut(`${contender.name}: ${contender.missing}`)
         continue
       }
       say(`${contender.name} with ${counts.join(', ')} idle connections`)
@@ -94,7 +93,7 @@ class Footprint {
 
   async #link({ ports }: Services): Promise<readonly LinkFigure[]> {
     if (linkMissing !== undefined) {
-      this.#leaveOut(`bytes on the link: ${linkMissing}`)
+      this.#shortfalls.leaveOut(`bytes on the link: ${linkMissing}`)
       return []
     }
     const figures: LinkFigure[] = []
@@ -103,7 +102,7 @@ class Footprint {
       if (contender === undefined || !this.#wanted(contender.name, [contender.name])) continue
       const reason = contender.missing
       if (reason !== undefined) {
-        this.#leaveOut(`${contender.name}: ${reason}`)
+        this.#shortfalls.leaveOut(`${contender.name}: ${reason}`)
         continue
       }
       say(`${contender.name}, bytes on the link`)
@@ -121,16 +120,7 @@ class Footprint {
   }
 
   async #attempt(what: string, measure: () => Promise<void>): Promise<void> {
-    await measure().catch((error: unknown) => {
-      const text = `${what}: ${error instanceof Error ? error.message : String(error)}`
-      this.#failures.push(text)
-      say(`FAILED ${text}`)
-    })
-  }
-
-  #leaveOut(reason: string): void {
-    this.#missing.push(reason)
-    say(`SKIPPED ${reason}`)
+    await measure().catch((error: unknown) => this.#shortfalls.fail(what, error))
   }
 }
 

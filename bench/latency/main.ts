@@ -1,10 +1,10 @@
 import { parseArgs } from 'node:util'
-import { say } from '../bench.ts'
 import { runsWith } from '../contender.ts'
 import { contenders, yardstick } from '../contenders.ts'
 import { commonFlags, commonOptions, optionsIfValid, type CommonOptions } from '../options.ts'
 import { endProgramsAtExit } from '../program.ts'
 import { startServices } from '../services.ts'
+import { say, Shortfalls } from '../shortfalls.ts'
 import { intervals, measureDelays } from './delay.ts'
 import { FixedRate } from './fixed-rate.ts'
 import { GcWatch } from './gc-watch.ts'
@@ -37,7 +37,7 @@ function options(): Options | undefined {
 }
 
 class Latency {
-  readonly #failures: string[] = []
+  readonly #shortfalls = new Shortfalls()
   readonly #options: Options
 
   constructor(options: Options) {
@@ -48,7 +48,7 @@ class Latency {
     const { part } = this.#options
     const loads = part === 'delay' ? [] : await this.#loads()
     const delays = part === 'load' ? [] : await this.#delays()
-    return reportOf(this.#failures, loads, delays)
+    return reportOf(this.#shortfalls.failures, loads, delays)
   }
 
   async #loads(): Promise<readonly LoadRun[]> {
@@ -59,7 +59,7 @@ class Latency {
     const services = await startServices()
     const gc = await GcWatch.prepare()
     try {
-      const failed = (what: string, error: unknown): void => this.#failed(what, error)
+      const failed = (what: string, error: unknown): void => this.#shortfalls.fail(what, error)
       return await new FixedRate({ rounds, seconds, gc, say, failed }).run(wanted, services.ports.redis ?? 0)
     } finally {
       await gc.end()
@@ -74,16 +74,10 @@ class Latency {
       try {
         series.push(...await measureDelays(intervalMs, this.#options.seconds))
       } catch (error) {
-        this.#failed(`a checkpoint every ${intervalMs} ms`, error)
+        this.#shortfalls.fail(`a checkpoint every ${intervalMs} ms`, error)
       }
     }
     return series
-  }
-
-  #failed(what: string, error: unknown): void {
-    const text = `${what}: ${error instanceof Error ? error.message : String(error)}`
-    this.#failures.push(text)
-    say(`FAILED ${text}`)
   }
 }
 
