@@ -1,7 +1,5 @@
 import { DescriptorRoom } from '../../src/net/descriptor-room.ts'
-import { HandleSockets } from '../../src/net/handle-sockets.ts'
-import { NetSockets } from '../../src/net/net-sockets.ts'
-import { loadTcpBinding } from '../../src/net/tcp-binding.ts'
+import { echo, socketsNamed } from './child-sockets.ts'
 
 /*
  * An echo in a process with few descriptors, for few-descriptors.test.ts. Arguments: which sockets, and
@@ -10,22 +8,11 @@ import { loadTcpBinding } from '../../src/net/tcp-binding.ts'
  */
 const [name, sidesMax] = process.argv.slice(2)
 const room = sidesMax === '0' ? new DescriptorRoom() : new DescriptorRoom(Number(sidesMax))
-const binding = loadTcpBinding()
-const handles = binding === undefined ? undefined : new HandleSockets(binding, room)
-const sockets = name === 'net' ? new NetSockets(room) : handles
-if (sockets === undefined) throw new Error('this Node does not offer its TCP handles')
+const sockets = socketsNamed(name, room)
 
 const listener = await sockets.listen({
   host: '127.0.0.1', port: 0, backlog: 4096,
-  accepted(side) {
-    side.attach({
-      data: (bytes) => side.write(bytes.slice()),
-      end: () => side.end(),
-      reset: () => undefined,
-      drain: () => undefined
-    })
-    side.resume()
-  },
+  accepted: echo,
   trouble: (error) => process.stdout.write(`${error.message}\n`)
 })
 process.stdout.write(`${listener.port}\n`)
