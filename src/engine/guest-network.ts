@@ -1,0 +1,31 @@
+/**
+ * A guest's way onto the wire on one host, owned by its engine: a tap device on a bridge, behind a gate in
+ * the packet filter that lets the frames of the guest pass in both directions, or none.
+ *
+ * The gate is shut unless something says otherwise, whoever dies: it is an element of a set that expires by
+ * itself ({@link renewLease}; design, rule 7).
+ */
+export interface GuestNetwork {
+  /** The device that the guest's virtual network card is to be joined to. */
+  readonly device: string
+  /** Makes device and gate, shut, whatever was left of them by a process before. Rejects with E_ENGINE. */
+  prepare(): Promise<void>
+  /**
+   * Opens the gate: for good where no lease was ever given, for what remains of the lease otherwise. Rejects
+   * with E_ENGINE.
+   */
+  open(): Promise<void>
+  /** Resolves when no frame passes any more. Rejects with E_ENGINE. */
+  shut(): Promise<void>
+  /** An open gate shuts by itself after so many milliseconds, unless this is called again; 0: now. */
+  renewLease(remainingMs: number): void
+  /**
+   * Says to the network that the guest's address is here (gratuitous ARP, RFC 5227; unsolicited neighbour
+   * advertisement, RFC 4861). Resolves when it was sent. Rejects with E_ENGINE.
+   */
+  announce(): Promise<void>
+  /** Called when the gate cannot be kept as ordered: the owner must end its guest. */
+  onFailure: ((reason: string) => void) | undefined
+  /** Removes device and gate. */
+  close(): Promise<void>
+}
