@@ -3,6 +3,7 @@ import type { LogLevel } from '../config/types.ts'
 import { TailgateError, messageOf } from '../base/errors.ts'
 import type { LogEventFields, LogEventName } from './log-events.ts'
 import { logEvents } from './log-events.ts'
+import { PipeDestination, withoutBlocking } from './pipe-destination.ts'
 import type { Protection } from './status.ts'
 
 /** Where lines go and what stands in each of them. */
@@ -61,17 +62,53 @@ export function failureFields(error: unknown): { error: string, code: string | n
   return { error: messageOf(error), code: error instanceof TailgateError ? error.code : null }
 }
 
+/** Where the lines of a logger go: what pino needs of it, and what its owner does. */
+interface Destination {
+  readonly dropped: number
+  write(line: string): void
+  flushSync(): void
+}
+
+function destinationOf(descriptor: number, sync: boolean): Destination {
+  const unblocked = sync ? undefined : withoutBlocking(descriptor)
+  return unblocked === undefined
+    ? new FileDestination(descriptor, sync)
+    : new PipeDestination(unblocked, loggerBufferBytesMax)
+}
+
+/** A file or a terminal. */
+class FileDestination implements Destination {
+  dropped = 0
+  readonly #file: ReturnType<typeof pino.destination>
+
+  constructor(fd: number, sync: boolean) {
+    this.#file = pino.destination({ fd, sync, maxLength: loggerBufferBytesMax })
+    this.#file.on('drop', () => this.dropped++)
+    // A full disk must not end a gateway that serves clients.
+    this.#file.on('error', () => this.dropped++)
+  }
+
+  write(line: string): void {
+    this.#file.write(line)
+  }
+
+  flushSync(): void {
+    try {
+      this.#file.flushSync()
+    } catch {
+      // The descriptor was never ready, or is gone: there is nobody left to tell.
+      this.dropped++
+    }
+  }
+}
+
 class PinoLogger implements Logger {
   readonly #pino: pino.Logger
-  readonly #destination: ReturnType<typeof pino.destination>
-  #dropped = 0
+  readonly #destination: Destination
 
   constructor(options: LoggerOptions) {
     const { name, part, level, fd = 2, sync = false } = options
-    this.#destination = pino.destination({ fd, sync, maxLength: loggerBufferBytesMax })
-    this.#destination.on('drop', () => this.#dropped++)
-    // A reader that went away (EPIPE) must not end a gateway that serves clients.
-    this.#destination.on('error', () => this.#dropped++)
+    this.#destination = destinationOf(fd, sync)
     this.#pino = pino({
       level,
       base: { name, part, pid: process.pid },
@@ -91,15 +128,10 @@ class PinoLogger implements Logger {
   }
 
   get droppedLines(): number {
-    return this.#dropped
+    return this.#destination.dropped
   }
 
   flush(): void {
-    try {
-      this.#destination.flushSync()
-    } catch {
-      // The reader is gone or the descriptor was never ready: there is nobody left to tell.
-      this.#dropped++
-    }
+    this.#destination.flushSync()
   }
 }

@@ -1,5 +1,6 @@
-import { spawnSync } from 'node:child_process'
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -8,6 +9,9 @@ import { TailgateError } from '../../src/base/errors.ts'
 import { logEvents } from '../../src/observe/log-events.ts'
 import type { Logger } from '../../src/observe/logger.ts'
 import { createLogger, failureFields, logProtection, silentLogger } from '../../src/observe/logger.ts'
+import { PipeDestination, withoutBlocking } from '../../src/observe/pipe-destination.ts'
+
+const loggerModule = new URL('../../src/observe/logger.ts', import.meta.url).href
 
 const directory = mkdtempSync(join(tmpdir(), 'tailgate-log-'))
 t.teardown(() => rmSync(directory, { recursive: true }))
@@ -84,8 +88,7 @@ void t.test('the silent logger does nothing', t => {
 })
 
 void t.test('a reader of the log that went away costs lines and nothing else', t => {
-  const module = new URL('../../src/observe/logger.ts', import.meta.url).href
-  const program = `import { createLogger } from ${JSON.stringify(module)}
+  const program = `import { createLogger } from ${JSON.stringify(loggerModule)}
     const logger = createLogger({ name: 'gw', part: 'gateway', level: 'info', fd: 2 })
     const lines = () => { for (let i = 0; i < 50; i++) logger.event('lease.ended', { guest: 'shop' }) }
     let rounds = 0
@@ -99,5 +102,71 @@ void t.test('a reader of the log that went away costs lines and nothing else', t
   const script = '"$0" --import=tsx --input-type=module -e "$1" 2>&1 >&3 | true'
   const run = spawnSync('sh', ['-c', `{ ${script}; } 3>&1`, process.execPath, program], { encoding: 'utf8' })
   t.equal(run.stdout, 'lived')
+  t.end()
+})
+
+/** A child that logs `lines` lines to the descriptor or socket `stderr`, then ends with status 7. */
+function logging(lines: number, stderr: number | 'pipe'): ChildProcess {
+  const program = `import { createLogger } from ${JSON.stringify(loggerModule)}
+    const logger = createLogger({ name: 'gw', part: 'gateway', level: 'info', fd: 2 })
+    for (let i = 0; i < ${lines}; i++) logger.event('lease.ended', { guest: String(i) })
+    process.send('logged')
+    process.once('message', () => {
+      logger.flush()
+      process.exit(7)
+    })`
+  const argv = ['--import=tsx', '--input-type=module', '-e', program]
+  return spawn(process.execPath, argv, { stdio: ['ignore', 'ignore', stderr, 'ipc'] })
+}
+
+/** Both ends of a pipe in one descriptor, so that it never has an end. */
+function newPipe(): number {
+  const path = join(directory, `pipe-${++files}`)
+  execFileSync('mkfifo', [path])
+  return openSync(path, constants.O_RDWR | constants.O_NONBLOCK)
+}
+
+void t.test('a process whose log nobody reads ends when it is told to', async t => {
+  const pipe = newPipe()
+  for (const stderr of ['pipe', pipe] as const) {
+    const child = logging(3000, stderr)
+    await once(child, 'message')
+    child.send('end')
+    const [code] = await once(child, 'exit') as [number | null]
+    t.equal(code, 7, stderr === 'pipe' ? 'a socket' : 'a pipe')
+    child.stderr?.destroy()
+  }
+  closeSync(pipe)
+})
+
+void t.test('a slow reader gets every line, whole and in order', async t => {
+  const count = 3000
+  const child = logging(count, 'pipe')
+  const { stderr } = child
+  if (stderr === null) throw new Error('stderr is a pipe')
+  await once(child, 'message')
+  let text = ''
+  let told = false
+  for await (const piece of stderr as AsyncIterable<Buffer>) {
+    text += piece.toString()
+    if (told || text.split('\n').length <= count) continue
+    told = true
+    child.send('end')
+  }
+  const guests = text.trimEnd().split('\n').map(line => (JSON.parse(line) as { guest: string }).guest)
+  t.same(guests, Array.from({ length: count }, (_, i) => String(i)))
+})
+
+void t.test('lines beyond what may wait are dropped and counted', t => {
+  const pipe = newPipe()
+  const unblocked = withoutBlocking(pipe)
+  if (unblocked === undefined) throw new Error('a pipe can be written without blocking')
+  const destination = new PipeDestination(unblocked, 100_000)
+  const line = `${'x'.repeat(999)}\n`
+  for (let i = 0; i < 1000; i++) destination.write(line)
+  // Linux holds 64 KiB in a pipe; the rest waits, as far as there is room for it.
+  t.equal(destination.dropped, 1000 - Math.floor((65_536 + 100_000) / line.length))
+  closeSync(pipe)
+  closeSync(unblocked)
   t.end()
 })
