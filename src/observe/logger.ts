@@ -16,6 +16,8 @@ export interface LoggerOptions {
   readonly fd?: number
   /** Each line is written before the call returns: for whoever reads the file at once. */
   readonly sync?: boolean
+  /** Other processes write to the same descriptor: lines of several do not get into each other. */
+  readonly shared?: boolean
 }
 
 /** One JSON line per event (docs/LOGS.md). Never throws and never waits: see {@link loggerBufferBytesMax}. */
@@ -69,11 +71,11 @@ interface Destination {
   flushSync(): void
 }
 
-function destinationOf(descriptor: number, sync: boolean): Destination {
-  const unblocked = sync ? undefined : withoutBlocking(descriptor)
-  return unblocked === undefined
-    ? new FileDestination(descriptor, sync)
-    : new PipeDestination(unblocked, loggerBufferBytesMax)
+function destinationOf({ fd = 2, sync = false, shared = false }: LoggerOptions): Destination {
+  const descriptor = sync ? undefined : withoutBlocking(fd)
+  return descriptor === undefined
+    ? new FileDestination(fd, sync)
+    : new PipeDestination({ descriptor, bufferBytesMax: loggerBufferBytesMax, shared })
 }
 
 /** A file or a terminal. */
@@ -107,8 +109,8 @@ class PinoLogger implements Logger {
   readonly #destination: Destination
 
   constructor(options: LoggerOptions) {
-    const { name, part, level, fd = 2, sync = false } = options
-    this.#destination = destinationOf(fd, sync)
+    const { name, part, level } = options
+    this.#destination = destinationOf(options)
     this.#pino = pino({
       level,
       base: { name, part, pid: process.pid },

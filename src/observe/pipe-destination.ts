@@ -7,8 +7,23 @@ const retryMs = 5
 /** So long the last lines of a process wait for a reader, in milliseconds. */
 const lastWordsMs = 250
 
-/** Lines gather in a turn of the event loop until there are so many bytes of them. */
+/** Lines gather in a turn of the event loop until they are so many bytes; one write takes no more. */
 const batchBytes = 64 * 1024
+
+/**
+ * The longest write where several processes log into one pipe: up to so many bytes arrive in one piece
+ * (PIPE_BUF of Linux, pipe(7)), so that lines of two processes do not get into each other.
+ */
+const sharedBatchBytes = 4096
+
+export interface PipeDestinationOptions {
+  /** One that does not block: see {@link withoutBlocking}. */
+  readonly descriptor: number
+  /** What waits for the reader at most, in bytes; lines beyond are dropped. */
+  readonly bufferBytesMax: number
+  /** Other processes write to it, too. */
+  readonly shared: boolean
+}
 
 /**
  * Writes lines to a pipe or a stream socket without ever waiting for its reader.
@@ -22,17 +37,20 @@ export class PipeDestination {
   dropped = 0
   readonly #descriptor: number
   readonly #bufferBytesMax: number
+  readonly #batchBytes: number
   #lines: string[] = []
+  /** Those of {@link #lines} that were taken into batches. */
+  #taken = 0
   #lineBytes = 0
   /** What a write has begun with: not to be dropped, or a line would end in its middle. */
   #batch: Buffer = Buffer.alloc(0)
   #scheduled = false
   #retry: NodeJS.Timeout | undefined
 
-  /** `descriptor` must be one that does not block: see {@link withoutBlocking}. */
-  constructor(descriptor: number, bufferBytesMax: number) {
+  constructor({ descriptor, bufferBytesMax, shared }: PipeDestinationOptions) {
     this.#descriptor = descriptor
     this.#bufferBytesMax = bufferBytesMax
+    this.#batchBytes = shared ? sharedBatchBytes : batchBytes
     process.once('exit', () => this.flushSync())
   }
 
@@ -77,12 +95,8 @@ export class PipeDestination {
   /** Writes until nothing is left, or nothing more is taken: then false. */
   #written(): boolean {
     for (;;) {
-      if (this.#batch.length === 0) {
-        if (this.#lines.length === 0) return true
-        this.#batch = Buffer.from(this.#lines.join(''))
-        this.#lines = []
-        this.#lineBytes = 0
-      }
+      if (this.#batch.length === 0) this.#batch = this.#nextBatch()
+      if (this.#batch.length === 0) return true
       try {
         this.#batch = this.#batch.subarray(writeSync(this.#descriptor, this.#batch))
       } catch (error) {
@@ -91,6 +105,24 @@ export class PipeDestination {
         return true
       }
     }
+  }
+
+  /** Whole lines, as many as one write may take; a line that is longer goes alone. */
+  #nextBatch(): Buffer {
+    const first = this.#taken
+    let bytes = 0
+    for (let line = this.#lines[first]; line !== undefined; line = this.#lines[this.#taken]) {
+      bytes += line.length
+      if (bytes > this.#batchBytes && this.#taken > first) break
+      this.#taken++
+      this.#lineBytes -= line.length
+    }
+    const batch = Buffer.from(this.#lines.slice(first, this.#taken).join(''))
+    if (this.#taken === this.#lines.length) {
+      this.#lines = []
+      this.#taken = 0
+    }
+    return batch
   }
 
   /** The reader is gone (EPIPE): that must not end a gateway that serves clients. */

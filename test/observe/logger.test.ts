@@ -1,6 +1,6 @@
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { closeSync, constants, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -161,11 +161,31 @@ void t.test('lines beyond what may wait are dropped and counted', t => {
   const pipe = newPipe()
   const unblocked = withoutBlocking(pipe)
   if (unblocked === undefined) throw new Error('a pipe can be written without blocking')
-  const destination = new PipeDestination(unblocked, 100_000)
+  const destination = new PipeDestination({
+    descriptor: unblocked, bufferBytesMax: 100_000, shared: false
+  })
   const line = `${'x'.repeat(999)}\n`
   for (let i = 0; i < 1000; i++) destination.write(line)
   // Linux holds 64 KiB in a pipe; the rest waits, as far as there is room for it.
   t.equal(destination.dropped, 1000 - Math.floor((65_536 + 100_000) / line.length))
+  closeSync(pipe)
+  closeSync(unblocked)
+  t.end()
+})
+
+void t.test('where others write too, only whole lines are written, also into the last room of a pipe', t => {
+  const pipe = newPipe()
+  const unblocked = withoutBlocking(pipe)
+  if (unblocked === undefined) throw new Error('a pipe can be written without blocking')
+  const destination = new PipeDestination({ descriptor: unblocked, bufferBytesMax: 200_000, shared: true })
+  const lines = Array.from({ length: 200 }, (_, n) => `${String(n % 10).repeat(700)}\n`)
+  for (const line of lines) destination.write(line)
+  destination.flushSync()
+  const read = Buffer.alloc(200_000)
+  const text = read.toString('latin1', 0, readSync(pipe, read))
+  t.ok(text.length > 50_000 && lines.join('').startsWith(text))
+  t.ok(text.endsWith('\n'))
+  t.equal(destination.dropped, 0)
   closeSync(pipe)
   closeSync(unblocked)
   t.end()
