@@ -112,8 +112,11 @@ export type AgentMessage =
     readonly type: 'guest', readonly condition: GuestCondition, readonly endpoints: readonly string[],
     readonly reason: string
   }
-  /** Answer to `assign` by a backup: the history (in the envelope) and the last lsn that it holds. */
-  | { readonly type: 'position', readonly lastLsn: Lsn }
+  /**
+   * Answer to `assign` by a backup: the history (in the envelope) and the last lsn that it holds, and whether
+   * its engine can restore a checkpoint at all.
+   */
+  | { readonly type: 'position', readonly lastLsn: Lsn, readonly canRestore: boolean }
   /** Every record up to `lsn` is held, as durable as was asked. */
   | { readonly type: 'ack', readonly lsn: Lsn }
   /** The guest stands still for this checkpoint and waits for `mark`. */

@@ -293,8 +293,11 @@ const agentCodecs: Pick<MessageCodecs,
   position: {
     number: 34,
     payloadBytesMax: smallPayloadBytesMax,
-    write: (w, m) => w.number(m.lastLsn),
-    read: r => ({ type: 'position', lastLsn: lsn(r.number()) })
+    write: (w, m) => {
+      w.number(m.lastLsn)
+      w.flag(m.canRestore)
+    },
+    read: r => ({ type: 'position', lastLsn: lsn(r.number()), canRestore: r.flag() })
   },
   ack: {
     number: 35,

@@ -99,7 +99,7 @@ export const messages: { readonly [T in Type]: fc.Arbitrary<Extract<WireMessage,
     log: fc.option(log, { nil: undefined })
   }),
   guest: record({ type: fc.constant('guest' as const), condition, endpoints, reason }),
-  position: record({ type: fc.constant('position' as const), lastLsn: anyLsn }),
+  position: record({ type: fc.constant('position' as const), lastLsn: anyLsn, canRestore: fc.boolean() }),
   ack: record({ type: fc.constant('ack' as const), lsn: anyLsn }),
   'mark-request': withCheckpoint('mark-request'),
   'checkpoint-failed': withBoth('checkpoint-failed'),

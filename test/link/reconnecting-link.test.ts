@@ -62,7 +62,7 @@ async function listenAt(port: number): Promise<{ listener: LinkListener, ends: E
       const end = new End()
       end.link = link
       ends.push(end)
-      link.send(envelope, { type: 'position', lastLsn: lsn(1) })
+      link.send(envelope, { type: 'position', canRestore: true, lastLsn: lsn(1) })
       return end
     },
     refused(error) { throw error }

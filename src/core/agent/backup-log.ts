@@ -22,6 +22,7 @@ export interface BackupLogEvents {
 export class BackupLog {
   readonly #port: AgentPort
   readonly #voice: AgentVoice
+  readonly #canRestore: boolean
   readonly #events: BackupLogEvents
   #settings: LogSettings | undefined
   #phase: Phase = 'closed'
@@ -41,9 +42,11 @@ export class BackupLog {
   #gapTold = false
   #failure = ''
 
-  constructor(port: AgentPort, voice: AgentVoice, events: BackupLogEvents) {
+  /** `canRestore`: this host's engine can, so that the log may be needed one day. */
+  constructor(port: AgentPort, voice: AgentVoice, canRestore: boolean, events: BackupLogEvents) {
     this.#port = port
     this.#voice = voice
+    this.#canRestore = canRestore
     this.#events = events
   }
 
@@ -214,7 +217,8 @@ export class BackupLog {
     this.#positionDue = false
     const holds = this.#phase === 'open'
     const lastLsn = holds ? this.#stored : noLsn
-    this.#voice.toGateway(holds ? this.#history : noHistory, { type: 'position', lastLsn })
+    const canRestore = this.#canRestore
+    this.#voice.toGateway(holds ? this.#history : noHistory, { type: 'position', lastLsn, canRestore })
   }
 
   #fail(now: Millis, reason: string): void {

@@ -79,7 +79,7 @@ export class GuestAgent {
       this.#guestChanged(now)
     })
     this.#cycle = new CheckpointCycle(port, this.#voice, limits)
-    this.#log = new BackupLog(port, this.#voice, {
+    this.#log = new BackupLog(port, this.#voice, settings.canRestore, {
       changed: now => { this.#logChanged(now) },
       failed: now => { this.#logChanged(now) }
     })

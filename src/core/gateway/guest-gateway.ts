@@ -268,7 +268,7 @@ export class GuestGateway {
   }
 
   #position(host: Host, envelope: Envelope, message: AgentMessage & { type: 'position' }): void {
-    if (this.#failover === undefined) this.replication.position(host, envelope, message.lastLsn)
+    if (this.#failover === undefined) this.replication.position(host, envelope, message)
     else if (host === this.#failover.to && this.writer.running && envelope.history === this.writer.history) {
       if (this.writer.resume(message.lastLsn)) this.#failover.committed()
     }

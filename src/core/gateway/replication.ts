@@ -40,6 +40,7 @@ export class Replication {
   #backup: Host | undefined
   /** The backup has said what it holds since its link came up. */
   #backupAnswered = false
+  #backupCanRestore = false
   /** When the link to the backup was lost; undefined while it is there. */
   #lostAt: Millis | undefined
   /** Marks given in this history to checkpoints that do not count yet. */
@@ -54,7 +55,7 @@ export class Replication {
 
   get backup(): Host | undefined { return this.#backup }
   /** A checkpoint counts in the present history, and could be restored. */
-  get protected(): boolean { return this.#counted !== undefined && !this.#context.settings.floorsFromBacklog }
+  get protected(): boolean { return this.#counted !== undefined && this.#whyNever() === undefined }
   get lastCounted(): { readonly checkpoint: CheckpointId, readonly mark: Lsn } | undefined {
     return this.#counted
   }
@@ -119,10 +120,12 @@ export class Replication {
   }
 
   /** The backup said what it holds: go on from there, or begin a new history. */
-  position(host: Host, envelope: Envelope, held: Lsn): void {
+  position(host: Host, envelope: Envelope, message: AgentMessage & { readonly type: 'position' }): void {
     if (host !== this.#backup) return
     const { writer, port } = this.#context
+    const { lastLsn: held, canRestore } = message
     this.#backupAnswered = true
+    this.#backupCanRestore = canRestore
     if (writer.running && envelope.history === writer.history && writer.resume(held)) {
       port.report({ type: 'link-resumed', host: host.name, lsn: held })
       this.acknowledge(held)
@@ -280,13 +283,20 @@ export class Replication {
     if (this.#counted === undefined && this.#marks.size === 0) dataPath.gate.releaseCheckpointMode()
   }
 
+  /** What keeps a checkpoint from ever being of use. */
+  #whyNever(): string | undefined {
+    if (!this.#backupCanRestore) return 'no engine can restore it'
+    return this.#context.settings.floorsFromBacklog ? 'its connections could not be joined again' : undefined
+  }
+
   /** Says how well the guest is protected now. */
   tell(): void {
     const { writer } = this.#context
     const backup = this.#backup
     if (backup === undefined || !writer.running || this.#context.primary() === undefined) return
-    if (this.#context.settings.floorsFromBacklog) {
-      const reason = `its input is replicated to ${backup.name}, but no engine can restore it`
+    const never = this.#whyNever()
+    if (never !== undefined) {
+      const reason = `its input is replicated to ${backup.name}, but ${never}`
       this.#context.setProtection({ state: 'unprotected', reason })
       return
     }

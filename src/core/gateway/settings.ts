@@ -59,8 +59,8 @@ export interface GuestSettings {
   readonly connectionBytes: number
   readonly connections: number
   /**
-   * Takes what the kernel has taken as acknowledged by the guest. Only for a guest that is never restored
-   * (engines `blackhole` and `none`): a real floor needs the guest's own acknowledgements.
+   * Takes what the kernel has taken as acknowledged by the guest. Only where connections cannot be joined
+   * again, so that the guest is never protected: a real floor needs the guest's own acknowledgements.
    */
   readonly floorsFromBacklog: boolean
   /**

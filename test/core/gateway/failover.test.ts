@@ -221,7 +221,8 @@ void t.test('the old primary comes back as the backup of the new one', t => {
   tailEnd(rig)
   rig.linkUp('a')
   t.match(rig.messages('assign').at(-1), { to: 'a', role: 'backup', served: false, about: two })
-  rig.from('a', { type: 'position', lastLsn: rig.gateway.writer.lastLsn }, { history: noHistory })
+  const { lastLsn } = rig.gateway.writer
+  rig.from('a', { type: 'position', canRestore: true, lastLsn }, { history: noHistory })
   t.equal(rig.state, 'syncing')
   t.match(rig.messages('begin').at(-1), { to: 'a', about: two })
   t.match(rig.messages('assign').at(-1), { to: 'b', peer: 'a', peerAddress: 'a:1' })
@@ -268,7 +269,7 @@ void t.test('before the promotion the link to the backup may come and go', t => 
   rig.linkUp('b')
   t.match(rig.messages('assign').at(-1), { to: 'b', role: 'backup' })
   const before = rig.messages('epoch').length
-  rig.from('b', { type: 'position', lastLsn: rig.gateway.writer.committed })
+  rig.from('b', { type: 'position', canRestore: true, lastLsn: rig.gateway.writer.committed })
   t.equal(rig.messages('epoch').length, before + 1, 'what it had not acknowledged is sent again')
   rig.acks()
   t.equal(phase(rig), 'persist')
@@ -281,7 +282,7 @@ void t.test('a backup that already has everything says so when its link is back'
   failOver(rig, 'commit')
   rig.linkDown('b')
   rig.linkUp('b')
-  rig.from('b', { type: 'position', lastLsn: rig.gateway.writer.lastLsn })
+  rig.from('b', { type: 'position', canRestore: true, lastLsn: rig.gateway.writer.lastLsn })
   t.equal(phase(rig), 'persist')
   t.end()
 })

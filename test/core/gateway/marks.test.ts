@@ -206,7 +206,7 @@ void t.test('a live connection that the guest has reset is not waited for', t =>
   const { client, guest } = rig.joins()
   client.says('early')
   rig.linkUp('b')
-  rig.from('b', { type: 'position', lastLsn: noLsn }, { history: noHistory })
+  rig.from('b', { type: 'position', canRestore: true, lastLsn: noLsn }, { history: noHistory })
   guest.resets()
   t.same(client.told, [], 'its reset is held')
   mark(rig, 7)
@@ -272,10 +272,24 @@ void t.test('a checkpoint that failed leaves what there was', t => {
   t.end()
 })
 
-void t.test('a guest that nothing can restore is never called protected, nor failed over', t => {
-  const rig = syncing({ floorsFromBacklog: true })
+void t.test('a guest that nothing can restore is never called protected', t => {
+  const rig = syncing()
+  rig.from('b', { type: 'position', canRestore: false, lastLsn: rig.gateway.writer.committed })
   t.equal(rig.state, 'unprotected')
   t.match(rig.reason, /its input is replicated to b, but no engine can restore it/)
+  const at = mark(rig, 7)
+  rig.acks()
+  counts(rig, 7, at)
+  t.equal(rig.state, 'unprotected')
+  rig.from('b', { type: 'position', canRestore: true, lastLsn: rig.gateway.writer.committed })
+  t.equal(rig.state, 'protected', 'its agent came back with an engine that can')
+  t.end()
+})
+
+void t.test('a guest whose connections cannot be joined is never called protected, nor failed over', t => {
+  const rig = syncing({ floorsFromBacklog: true })
+  t.equal(rig.state, 'unprotected')
+  t.match(rig.reason, /its input is replicated to b, but its connections could not be joined again/)
   const at = mark(rig, 7)
   rig.acks()
   counts(rig, 7, at)

@@ -171,7 +171,7 @@ void t.test('checkpoint: in a new history nothing waits for a checkpoint of the 
   rig.linkDown('b')
   rig.linkUp('b')
   t.same(client.told, [])
-  rig.from('b', { type: 'position', lastLsn: noLsn }, { history: noHistory })
+  rig.from('b', { type: 'position', canRestore: true, lastLsn: noLsn }, { history: noHistory })
   t.equal(rig.state, 'syncing')
   t.same(client.told, ['answer'])
   guest.says('more')

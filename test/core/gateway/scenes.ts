@@ -30,7 +30,7 @@ export function serving(settings: Partial<GuestSettings> = {}): Rig {
 export function sync(rig: Rig): void {
   rig.linkUp('b')
   rig.beat('b')
-  rig.from('b', { type: 'position', lastLsn: noLsn }, { history: noHistory })
+  rig.from('b', { type: 'position', canRestore: true, lastLsn: noLsn }, { history: noHistory })
   rig.acks()
   rig.ordered()
 }
