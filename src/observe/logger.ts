@@ -15,6 +15,8 @@ export interface LoggerOptions {
   readonly fd?: number
   /** Each line is written before the call returns: for whoever reads the file at once. */
   readonly sync?: boolean
+  /** Other processes write to the same descriptor: see {@link sharedWriteBytesMax}. */
+  readonly shared?: boolean
 }
 
 /** One JSON line per event (docs/LOGS.md). Never throws and never waits: see {@link loggerBufferBytesMax}. */
@@ -33,6 +35,12 @@ export interface Logger {
  * delayed.
  */
 export const loggerBufferBytesMax = 4 * 1024 * 1024
+
+/**
+ * The longest write where several processes log into one pipe: up to so many bytes arrive in one piece
+ * (PIPE_BUF of Linux, pipe(7)), so that lines of two processes do not get into each other.
+ */
+export const sharedWriteBytesMax = 4096
 
 /** Opens the log of this process. */
 export function createLogger(options: LoggerOptions): Logger {
@@ -67,8 +75,10 @@ class PinoLogger implements Logger {
   #dropped = 0
 
   constructor(options: LoggerOptions) {
-    const { name, part, level, fd = 2, sync = false } = options
-    this.#destination = pino.destination({ fd, sync, maxLength: loggerBufferBytesMax })
+    const { name, part, level, fd = 2, sync = false, shared = false } = options
+    this.#destination = pino.destination({
+      fd, sync, maxLength: loggerBufferBytesMax, ...shared ? { maxWrite: sharedWriteBytesMax } : {}
+    })
     this.#destination.on('drop', () => this.#dropped++)
     // A reader that went away (EPIPE) must not end a gateway that serves clients.
     this.#destination.on('error', () => this.#dropped++)
