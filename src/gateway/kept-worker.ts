@@ -31,9 +31,9 @@ export interface KeptWorkerOptions {
  *   open() ──► opening ──► serve() ──► serving ──died──► waiting ──back-off──► restarting
  *                                         ▲                 ▲─────────died─────────┤
  *                                         └────────────────────────────────────────┘
- *   any of them ──stop(), kill()──► ended, for good
+ *   serving ──stop()──► draining ──► ended, for good; any other one at once, and all at kill()
  */
-type Phase = 'opening' | 'serving' | 'waiting' | 'restarting' | 'ended'
+type Phase = 'opening' | 'serving' | 'waiting' | 'restarting' | 'draining' | 'ended'
 
 /** One worker of the gateway, whichever process runs as it: one that dies is followed by another. */
 export class KeptWorker {
@@ -76,19 +76,24 @@ export class KeptWorker {
    * E_WORKER if there is none now.
    */
   ask<T extends QuestionType>(question: QuestionOf<T>): Promise<WorkerAnswers[T]> {
-    if (this.#phase !== 'serving' || this.#process === undefined) {
-      const what = `worker ${this.number}, which serves ${this.guests.join(', ')}, is being started again: `
-        + 'ask again in a moment'
+    if (this.#process === undefined || !this.#answers) {
+      const why = this.#phase === 'ended' ? 'has ended' : 'is being started again: ask again in a moment'
+      const what = `worker ${this.number}, which serves ${this.guests.join(', ')}, ${why}`
       return Promise.reject(new TailgateError('E_WORKER', what, { context: { worker: this.number } }))
     }
     return this.#process.ask<T>(question, question.type === 'failover' ? failoverMs : answerMs)
   }
 
+  /** Whether its process can be asked. */
+  get #answers(): boolean {
+    return this.#phase === 'serving' || this.#phase === 'draining'
+  }
+
   /** `answered`: whether it has just answered. */
   status(answered: boolean): WorkerStatus {
-    const silent: WorkerState = this.#phase === 'serving' ? 'silent' : 'starting'
+    const mute: WorkerState = this.#answers ? 'silent' : this.#phase === 'ended' ? 'ended' : 'starting'
     return {
-      worker: this.number, pid: this.#process?.pid ?? null, state: answered ? 'serving' : silent,
+      worker: this.number, pid: this.#process?.pid ?? null, state: answered ? 'serving' : mute,
       deaths: this.#deaths, guests: this.guests
     }
   }
@@ -96,10 +101,9 @@ export class KeptWorker {
   /** Lets it drain and end; resolves when it is gone. A second call lets it end without draining. */
   async stop(): Promise<void> {
     const child = this.#process
-    const serves = this.#phase === 'serving' || this.#phase === 'ended'
-    this.#end()
+    if (!this.#answers) this.kill()
+    else this.#phase = 'draining'
     if (child === undefined) return
-    if (!serves) child.kill()
     const limitMs = this.#options.config.timeouts.drainMs + closeMs
     const limit = setTimeout(() => child.kill(), limitMs)
     // Its answer says no more than its end.
@@ -110,18 +114,14 @@ export class KeptWorker {
 
   /** Ends it at once. */
   kill(): void {
-    this.#end()
+    this.#phase = 'ended'
+    clearTimeout(this.#retry)
     this.#process?.kill()
   }
 
   /** Resolves when its process is gone. */
   async gone(): Promise<void> {
     await this.#process?.gone
-  }
-
-  #end(): void {
-    this.#phase = 'ended'
-    clearTimeout(this.#retry)
   }
 
   #newProcess(): WorkerProcess {
@@ -131,6 +131,7 @@ export class KeptWorker {
 
   #exited(child: WorkerProcess, how: string): void {
     this.#process = undefined
+    if (this.#phase === 'draining') this.#phase = 'ended'
     // The one that waits for the first start is told by its question.
     if (this.#phase === 'opening' || this.#phase === 'ended') return
     const reason = this.#fault ?? how

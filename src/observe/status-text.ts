@@ -28,7 +28,7 @@ export function headline(guest: GuestStatus): string {
  */
 export function renderStatus(status: GatewayStatus): string {
   const guests = status.guests.toSorted((a, b) => rank(a) - rank(b))
-  const unheard = status.workers.filter(({ state }) => state !== 'serving').flatMap(unheardLines)
+  const unheard = status.workers.flatMap(unheardLines)
   const lines = [...unheard, ...guests.map(headline)]
   if (lines.length === 0) lines.push('no guest is configured')
   lines.push('', `gateway ${status.gateway}, tailgate ${status.version}, `
@@ -123,12 +123,16 @@ function connectionsByState(counts: ConnectionCounts): string {
   return connectionStates.map(state => `${groupDigits(counts[state])} ${state}`).join(', ')
 }
 
+const unheardWhy = {
+  silent: 'which serves it, does not answer. If it stays so, restart the gateway.',
+  starting: 'which serves it, died and is being started again',
+  ended: 'which served it, has ended: the gateway was asked to stop'
+} as const
+
 /** The headlines of guests of which their worker tells nothing. */
 function unheardLines({ worker, state, guests }: WorkerStatus): string[] {
-  const why = state === 'silent'
-    ? `worker ${worker}, which serves it, does not answer. If it stays so, restart the gateway.`
-    : `worker ${worker}, which serves it, died and is being started again`
-  return guests.map(guest => `${guest}: UNKNOWN: ${why}`)
+  if (state === 'serving') return []
+  return guests.map(guest => `${guest}: UNKNOWN: worker ${worker}, ${unheardWhy[state]}`)
 }
 
 const workerHeader = ['worker', 'pid', 'state', 'deaths', 'guests']

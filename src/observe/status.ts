@@ -25,9 +25,9 @@ export const statusFormat = 1
 
 /**
  * `serving`: it answers; `starting`: it has died and is being started again; `silent`: it runs, and did not
- * answer in time.
+ * answer in time; `ended`: the gateway was asked to stop, and it has.
  */
-export type WorkerState = 'serving' | 'starting' | 'silent'
+export type WorkerState = 'serving' | 'starting' | 'silent' | 'ended'
 
 export interface WorkerStatus {
   /** From 1. */

@@ -152,6 +152,51 @@ export class WorkersLab {
   }
 }
 
+/** A client that counts and looks at every answer; the first wrong byte, or the connection's end, ends it. */
+export class Counting {
+  readonly #client: Client
+  readonly #running: Promise<void>
+  readonly #wrong: string[] = []
+  #count = 0
+  #stopping = false
+  #wake: (() => void) | undefined
+
+  constructor(client: Client) {
+    this.#client = client
+    this.#running = this.#run().catch((error: unknown) => {
+      this.#wrong.push(String(error))
+      this.#wake?.()
+    })
+  }
+
+  /** Resolves when so many more answers have come, or a wrong one. */
+  async answers(more: number): Promise<void> {
+    const wanted = this.#count + more
+    while (this.#count < wanted && this.#wrong.length === 0) {
+      await new Promise<void>((resolve) => { this.#wake = resolve })
+    }
+  }
+
+  /** Resolves with what was wrong. */
+  async stop(): Promise<readonly string[]> {
+    this.#stopping = true
+    await this.#running
+    return this.#wrong
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopping) {
+      const expected = `:${this.#count + 1}\r\n`
+      const answer = await this.#client.ask('INCR counted', expected)
+      if (answer !== expected || this.#client.unread !== '') {
+        throw new Error(`${expected} was expected, and ${answer}${this.#client.unread} came`)
+      }
+      this.#count++
+      this.#wake?.()
+    }
+  }
+}
+
 /** What the metrics listener answers. */
 export interface Answer {
   readonly status: number
