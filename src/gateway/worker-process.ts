@@ -47,7 +47,8 @@ export class WorkerProcess {
         exited(how)
         resolve()
       }
-      child.once('error', (error) => { if (child.pid === undefined) gone(messageOf(error)) })
+      // Without a process it could not be started; else something could not be sent, and `exit` tells why.
+      child.on('error', (error) => { if (child.pid === undefined) gone(messageOf(error)) })
       child.once('exit', (code, signal) => gone(signal ?? `exit status ${code}`))
     })
   }

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
 import t from 'tap'
 import { askFailover, askPlan, askStatus } from '../../src/observe/admin-client.ts'
 import { renderStatus } from '../../src/observe/status-text.ts'
@@ -40,6 +42,24 @@ void t.test('a worker that is killed takes only its guests\' clients with it, an
     generation: 2, failover: { connectionsKept: 1 }
   })
   t.equal(await again.ask('INCR n', ':3\r\n'), ':3\r\n', 'and can be failed over')
+})
+
+void t.test('a worker that cannot start again says why, and is tried again', async (t) => {
+  const lab = await WorkersLab.protected(t)
+  await lab.signalWorker(2, 'SIGKILL')
+  await lab.log.until('worker.died')
+  // Long before the next process has loaded its program.
+  const taken = createServer().listen(lab.ports.services.four, '127.0.0.1')
+  t.teardown(() => taken.close())
+  await once(taken, 'listening')
+  t.match(await lab.log.next('worker.died'), { worker: 2, reason: /^E_LISTEN: .*:\d+/ })
+  await t.rejects(askPlan(lab.admin, 'two'), { code: 'E_WORKER', message: /is being started again/ })
+  t.match(await lab.get('/livez'), { status: 200 }, 'what is being mended needs no restart')
+  t.match(await lab.get('/readyz'), { status: 503 })
+  taken.close()
+  await lab.log.until('worker.restarted')
+  t.match(await askPlan(lab.admin, 'two'), { guest: 'two' })
+  t.match(await lab.get('/readyz'), { status: 200 })
 })
 
 void t.test('a worker that stands still is told of, and not waited for', async (t) => {
