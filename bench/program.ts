@@ -9,9 +9,9 @@ import { setTimeout as after } from 'node:timers/promises'
 
 /**
  * Contenders have a processor of their own; load, services and backup share the other, as a second host
- * would.
+ * would. `anywhere`: where the kernel likes, for what is to use as many as there are.
  */
-export type Place = 'contender' | 'others'
+export type Place = 'contender' | 'others' | 'anywhere'
 
 const startTimeoutMs = 20_000
 const outputTimeoutMs = 60_000
@@ -52,8 +52,9 @@ export class Program {
   constructor(name: string, place: Place, program: string, args: readonly string[]) {
     const stdio: StdioOptions = ['ignore', 'pipe', 'pipe']
     const onCpu = ['--cpu-list', place === 'contender' ? '0' : '1', program, ...args]
+    const isFree = taskset === undefined || place === 'anywhere'
     this.#name = name
-    this.child = taskset === undefined ? spawn(program, args, { stdio }) : spawn(taskset, onCpu, { stdio })
+    this.child = isFree ? spawn(program, args, { stdio }) : spawn(taskset, onCpu, { stdio })
     started.add(this.child)
     this.child.once('exit', () => started.delete(this.child))
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {

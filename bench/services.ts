@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { httpFile, installedNginx, nginxArgs } from './nginx.ts'
-import { freePorts, Program, programPath } from './program.ts'
+import { freePorts, Program, programPath, type Place } from './program.ts'
 import { slowServiceUs, type ServiceName } from './workloads.ts'
 
 export interface Services {
@@ -48,13 +48,30 @@ export async function startServices(): Promise<Services> {
   }
 }
 
-async function startRedis(): Promise<Service> {
+/** So many of that Redis, on whatever processors. Rejects without Redis. */
+export async function startRedisServers(
+  count: number
+): Promise<{ readonly ports: readonly number[], stop(): Promise<void> }> {
+  const started: Service[] = []
+  const stop = async (): Promise<void> => {
+    for (const service of started.toReversed()) await service.stop()
+  }
+  try {
+    while (started.length < count) started.push(await startRedis('anywhere'))
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return { ports: started.map(({ port }) => port), stop }
+}
+
+async function startRedis(place: Place = 'others'): Promise<Service> {
   const server = programPath('redis-server')
   if (server === undefined) throw new Error('redis-server is not installed (Debian package redis-server)')
   const [port = 0] = await freePorts(1)
   const quiet = ['--save', '', '--appendonly', 'no', '--loglevel', 'warning', '--daemonize', 'no']
   const args = ['--port', String(port), '--bind', '127.0.0.1', '--maxclients', '60000', ...quiet]
-  return listening(new Program('redis-server', 'others', server, args), port)
+  return listening(new Program('redis-server', place, server, args), port)
 }
 
 /** One of ours, which says its port. */

@@ -8,7 +8,7 @@ import { stringify } from 'yaml'
 import { askStatus } from '../src/observe/admin-client.ts'
 import type { Contender, Running } from './contender.ts'
 import { logRoom, logsOnDisk } from './log-room.ts'
-import { freePorts, Program } from './program.ts'
+import { freePorts, Program, type Place } from './program.ts'
 
 /**
  * `plain`: no backup. The others replicate the input, and with `epoch` and `epoch disk` output waits until
@@ -44,9 +44,27 @@ export interface RunningTailgate extends Running {
   readonly backupLink: number | undefined
 }
 
+/** How a gateway is divided. */
+export interface Layout {
+  /** The services of each guest, by their ports. */
+  readonly guests: readonly (readonly number[])[]
+  readonly workers: number
+  /** Where gateway and agents run. */
+  readonly places: { readonly gateway: Place, readonly agents: Place }
+  /** Gateways whose logs have to fit beside each other. */
+  readonly gateways: number
+}
+
 /** Starts what {@link tailgate} is. */
 export function startTailgate(mode: Mode, services: readonly number[]): Promise<RunningTailgate> {
-  return new Installation(mode, services).start()
+  // The backup is another machine in earnest, so it does not share the gateway's processor.
+  const places = { gateway: 'contender', agents: 'others' } as const
+  return startDivided(mode, { guests: [services], workers: 1, places, gateways: 1 })
+}
+
+/** The same with several guests, and several worker processes; ports are in the order of the guests. */
+export function startDivided(mode: Mode, layout: Layout): Promise<RunningTailgate> {
+  return new Installation(mode, layout).start()
 }
 
 function missingFor(mode: Mode): string | undefined {
@@ -58,8 +76,11 @@ function missingFor(mode: Mode): string | undefined {
  * The replicated guest's log. In memory, nothing may spill: it would be the disk that is measured. What is
  * over `memory` all the same goes to disk, where {@link verifyPlace} finds it.
  */
-function logOf(mode: Mode): { readonly durability: string, readonly log: Readonly<Record<string, string>> } {
-  const { memoryBytes, diskBytes } = logRoom
+function logOf(
+  mode: Mode, logs: number
+): { readonly durability: string, readonly log: Readonly<Record<string, string>> } {
+  const memoryBytes = Math.floor(logRoom.memoryBytes / logs)
+  const { diskBytes } = logRoom
   return mode === 'epoch disk'
     ? { durability: 'disk', log: { total: `${diskBytes}B` } }
     : { durability: 'memory', log: { memory: `${memoryBytes}B`, total: `${memoryBytes + diskBytes}B` } }
@@ -73,13 +94,15 @@ interface Host {
 
 /** One gateway, and for a replicated guest two agents, in a directory that goes when they stop. */
 class Installation {
-  #mode: Mode
-  #services: readonly number[]
-  #programs: Program[] = []
+  readonly #mode: Mode
+  readonly #layout: Layout
+  readonly #services: readonly number[]
+  readonly #programs: Program[] = []
 
-  constructor(mode: Mode, services: readonly number[]) {
+  constructor(mode: Mode, layout: Layout) {
     this.#mode = mode
-    this.#services = services
+    this.#layout = layout
+    this.#services = layout.guests.flat()
   }
 
   async start(): Promise<RunningTailgate> {
@@ -111,15 +134,15 @@ class Installation {
     const dataDir = join(directory, link.name)
     await mkdir(dataDir)
     const file = join(directory, `${link.name}.yaml`)
-    const endpoints = this.#services.map((port) => `127.0.0.1:${port}`)
+    const guests = this.#layout.guests.map((services, index) => ({
+      name: guestName(index), engine: 'none', endpoints: services.map((port) => `127.0.0.1:${port}`)
+    }))
     await writeFile(file, stringify({
       name: link.name, link: `127.0.0.1:${link.port}`, data_dir: dataDir, gateways: ['gateway'],
-      peers: [link.name === primary ? backup : primary], log_level: 'warn',
-      guests: [{ name: 'bench', engine: 'none', endpoints }]
+      peers: [link.name === primary ? backup : primary], log_level: 'warn', guests
     }))
-    // The backup is another machine in earnest, so it does not share the gateway's processor.
-    const args = ['agent', '-c', file]
-    const agent = new Program(`agent ${link.name}`, 'others', process.execPath, [main, ...args])
+    const args = [main, 'agent', '-c', file]
+    const agent = new Program(`agent ${link.name}`, this.#layout.places.agents, process.execPath, args)
     this.#programs.push(agent)
     await agent.listening(link.port)
   }
@@ -128,18 +151,21 @@ class Installation {
     directory: string, metrics: number, links: readonly Host[], ports: readonly number[]
   ): Promise<Program> {
     const file = join(directory, 'gateway.yaml')
-    const services = ports.map((port, index) => ({
+    const { guests: divided, workers, places, gateways } = this.#layout
+    const left = ports.map((port, index) => ({
       name: `service${index}`, listen: `127.0.0.1:${port}`, to: `127.0.0.1:${this.#services[index]}`,
       release: this.#mode.startsWith('epoch') ? 'epoch' : 'immediate'
     }))
     const hosts = links.map(({ name, port }) => ({ name, link: `127.0.0.1:${port}` }))
-    const replicated = hosts.length === 0 ? {} : { hosts, ...logOf(this.#mode) }
+    const replicated = hosts.length === 0 ? {}
+      : { hosts, ...logOf(this.#mode, gateways * divided.length) }
+    const guests = divided.map(({ length }, index) =>
+      ({ name: guestName(index), services: left.splice(0, length), ...replicated }))
     await writeFile(file, stringify({
       name: 'gateway', state_dir: join(directory, 'state'), log_level: 'warn',
-      metrics: `127.0.0.1:${metrics}`,
-      guests: [{ name: 'bench', services, ...replicated }]
+      metrics: `127.0.0.1:${metrics}`, workers, guests
     }))
-    const gateway = new Program('gateway', 'contender', process.execPath, [main, 'gateway', '-c', file])
+    const gateway = new Program('gateway', places.gateway, process.execPath, [main, 'gateway', '-c', file])
     this.#programs.push(gateway)
     for (const port of [metrics, ...ports]) await gateway.listening(port)
     return gateway
@@ -151,20 +177,27 @@ class Installation {
   }
 }
 
+/** What a guest is called; the first is alone in most runs. */
+function guestName(index: number): string {
+  return index === 0 ? 'bench' : `bench${index}`
+}
+
+/** Of one guest: the history that runs, and the newest committed event. */
 interface Replicated {
   readonly history: string
   readonly committed: number
 }
 
-/** The history that runs and the newest committed event; undefined while the log flows to no backup. */
-async function replicated(directory: string): Promise<Replicated | undefined> {
-  const [guest] = (await askStatus(join(directory, 'state', 'admin.sock'))).guests
-  if (guest === undefined || guest.history === null) return undefined
-  return { history: guest.history, committed: guest.positions.committedLsn }
+/** One for each guest; undefined while a log flows to no backup. */
+async function replicated(directory: string): Promise<readonly Replicated[] | undefined> {
+  const { guests } = await askStatus(join(directory, 'state', 'admin.sock'))
+  const known = guests.flatMap(({ history, positions }) =>
+    history === null ? [] : [{ history, committed: positions.committedLsn }])
+  return known.length > 0 && known.length === guests.length ? known : undefined
 }
 
-/** Resolves when the log flows to the backup. */
-async function replicating(directory: string): Promise<Replicated> {
+/** Resolves when every log flows to the backup. */
+async function replicating(directory: string): Promise<readonly Replicated[]> {
   const end = performance.now() + linkTimeoutMs
   let trouble: unknown
   while (performance.now() < end) {
@@ -180,14 +213,15 @@ async function replicating(directory: string): Promise<Replicated> {
   throw new Error('the backup did not come within 20 s', { cause: trouble })
 }
 
-/** What is measured must have been replicated: the same log still flows, and it flowed. */
-async function verifyReplication(directory: string, before: Replicated): Promise<void> {
+/** What is measured must have been replicated: the same logs still flow, and they flowed. */
+async function verifyReplication(directory: string, before: readonly Replicated[]): Promise<void> {
   const now = await replicated(directory)
-  if (now?.history !== before.history) {
-    throw new Error('the log did not flow all the time: figures would be those of plain')
+  for (const [index, { history, committed }] of before.entries()) {
+    if (now?.[index]?.history !== history) {
+      throw new Error('the log did not flow all the time: figures would be those of plain')
+    }
+    if (now[index].committed <= committed) throw new Error(`nothing was committed since event ${committed}`)
   }
-  if (now.committed > before.committed) return
-  throw new Error(`nothing was committed since event ${before.committed}`)
 }
 
 /** The backup's log was where it was to be: in memory and nowhere else, or on disk. */

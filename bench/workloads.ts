@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url'
-import { Program, programPath } from './program.ts'
+import { Program, programPath, type Place } from './program.ts'
 import { benchmarkFigure, wrkFigure, type Figure } from './tool-figures.ts'
 
 /** The services behind every contender. */
@@ -51,8 +51,18 @@ export const workloads: readonly Workload[] = [
   bulk('bulk down', 'down', 2)
 ]
 
+/**
+ * On whatever processors, for a gateway that may use several: loads of which the gateway has a large share,
+ * because nothing in them is done for many requests at a time.
+ */
+export const workloadsAnywhere: readonly Workload[] = [
+  redis('get, 50 connections', 2000, ['-c', '50', '-t', 'get'], 'redis', 'anywhere'),
+  redis('churn, 50 connections', 500, ['-c', '50', '-k', '0', '-t', 'get'], 'redis', 'anywhere')
+]
+
 function redis(
-  name: string, amountAtFirst: number, args: readonly string[], service: ServiceName = 'redis'
+  name: string, amountAtFirst: number, args: readonly string[], service: ServiceName = 'redis',
+  place: Place = 'others'
 ): Workload {
   return {
     name, service, unit: 'requests', amountAtFirst, fillsLog: false,
@@ -62,7 +72,7 @@ function redis(
     async run(port, { amount, limitMs }) {
       const where = ['-h', '127.0.0.1', '-p', String(port)]
       const all = [...where, '-n', String(amount), '-r', '1000', '--csv', ...args]
-      const program = new Program('redis-benchmark', 'others', benchmarkProgram ?? 'redis-benchmark', all)
+      const program = new Program('redis-benchmark', place, benchmarkProgram ?? 'redis-benchmark', all)
       return benchmarkFigure(await program.output(limitMs), amount)
     }
   }

@@ -3,13 +3,16 @@ import { connectionsMax } from '../contender.ts'
 import { contenders, yardstick } from '../contenders.ts'
 import { commonFlags, commonOptions, optionsIfValid, type CommonOptions } from '../options.ts'
 import { endProgramsAtExit } from '../program.ts'
-import { startServices, type Services } from '../services.ts'
+import { startRedisServers, startServices, type Services } from '../services.ts'
 import { say, Shortfalls } from '../shortfalls.ts'
 import { workloads } from '../workloads.ts'
 import { measureIdle } from './idle.ts'
 import { linkLoads, linkMissing, measureLink } from './link.ts'
-import { footprintOf, type FootprintReport, type IdleFigure, type LinkFigure } from './report.ts'
+import {
+  footprintOf, type FootprintReport, type IdleFigure, type LinkFigure, type WorkersFigure
+} from './report.ts'
 import { footprintTables } from './tables.ts'
+import { measureWorkers, workersGuests, workersMissing } from './workers.ts'
 
 const usage = `usage: npm run bench:footprint -- [OPTIONS]
   --quick          fewer connections, smaller loads, one round
@@ -19,7 +22,8 @@ const usage = `usage: npm run bench:footprint -- [OPTIONS]
   --connections N  so many idle connections (2000, 8000 and 50000; quick: 500 and 2000), at most what the
                    limit of open files allows; may be repeated
   --only TEXT      only contenders whose name holds TEXT; may be repeated
-  --part PART      idle: only memory and latency with idle connections; link: only bytes on the link`
+  --part PART      idle: only memory and latency with idle connections; link: only bytes on the link;
+                   workers: only four guests with one and two worker processes`
 
 interface Options extends CommonOptions {
   readonly connections: readonly number[]
@@ -33,7 +37,7 @@ function options(): Options | undefined {
       options: { ...commonFlags, connections: { type: 'string', multiple: true }, part: { type: 'string' } }
     })
     const { part, quick } = values
-    if (![undefined, 'idle', 'link'].includes(part)) throw new TypeError('part')
+    if (![undefined, 'idle', 'link', 'workers'].includes(part)) throw new TypeError('part')
     const connections = values.connections?.map(Number) ?? (quick ? [500, 2000] : [2000, 8000, 50_000])
     if (!connections.every((count) => Number.isInteger(count) && count > 0)) {
       throw new TypeError('connections')
@@ -45,6 +49,8 @@ function options(): Options | undefined {
 
 /** The rest is for the active connection, and for looking whether ports answer. */
 const idleMax = connectionsMax() - 50
+/** Each run is short, and what else the machine does shows in it. */
+const pairsPerRound = 3
 const idleNames = [yardstick, 'tailgate plain', 'tailgate epoch']
 
 class Footprint {
@@ -56,16 +62,49 @@ class Footprint {
   }
 
   async run(): Promise<FootprintReport> {
-    const { part } = this.#options
+    const isWanted = (part: string): boolean => [undefined, part].includes(this.#options.part)
+    const [idle, link] = isWanted('idle') || isWanted('link')
+      ? await this.#withServices(async (services) => [
+        isWanted('idle') ? await this.#idle(services) : [],
+        isWanted('link') ? await this.#link(services) : []
+      ] as const)
+      : [[], []]
+    const workers = isWanted('workers') ? await this.#workers() : []
+    const { failures, missing } = this.#shortfalls
+    return footprintOf({ failures, missing, connectionsMax: idleMax, idle, link, workers })
+  }
+
+  async #withServices<T>(measure: (services: Services) => Promise<T>): Promise<T> {
     const services = await startServices()
     try {
-      const idle = part === 'link' ? [] : await this.#idle(services)
-      const link = part === 'idle' ? [] : await this.#link(services)
-      const { failures, missing } = this.#shortfalls
-      return footprintOf({ failures, missing, connectionsMax: idleMax, idle, link })
+      return await measure(services)
     } finally {
       await services.stop()
     }
+  }
+
+  async #workers(): Promise<readonly WorkersFigure[]> {
+    if (workersMissing !== undefined) {
+      this.#shortfalls.leaveOut(`worker processes: ${workersMissing}`)
+      return []
+    }
+    const figures: WorkersFigure[] = []
+    const services = await startRedisServers(workersGuests)
+    try {
+      for (const mode of ['plain', 'epoch'] as const) {
+        const name = `tailgate ${mode}`
+        if (!this.#wanted(name, [name])) continue
+        say(`${name}, ${workersGuests} guests, one worker process and two`)
+        const { rounds, seconds } = this.#options
+        await this.#attempt(`${name}, worker processes`, async () => {
+          const options = { rounds: rounds * pairsPerRound, seconds }
+          figures.push(...await measureWorkers(mode, services.ports, options))
+        })
+      }
+    } finally {
+      await services.stop()
+    }
+    return figures
   }
 
   async #idle({ ports }: Services): Promise<readonly IdleFigure[]> {

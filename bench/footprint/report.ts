@@ -12,6 +12,7 @@ export interface FootprintReport {
   readonly connectionsMax: number
   readonly idle: readonly IdleFigure[]
   readonly link: readonly LinkFigure[]
+  readonly workers: readonly WorkersFigure[]
 }
 
 /** A contender with so many connections that are open and have never asked for anything. */
@@ -75,6 +76,29 @@ export function linkParts(figure: LinkFigure): LinkParts {
     inputPerEvent: inputBytes / events, recordHeadPerEvent: (recordBytes - inputBytes) / events,
     framePerEvent: (linkBytes - recordBytes) / events, framePerEpoch: (linkBytes - recordBytes) / epochs
   }
+}
+
+/** Several guests, all under the same load at once, served by one worker and by two. */
+export interface WorkersFigure {
+  readonly contender: string
+  /** What is done with each guest. */
+  readonly load: string
+  readonly guests: number
+  /** How many there are for gateway, agents, services and load together. */
+  readonly processors: number
+  readonly pairs: number
+  /** Requests per second of all guests together, medians of the runs. */
+  readonly oneRate: number
+  readonly twoRate: number
+  /** Processors that the one used, and each of the two: medians. 1 is all that one thread can use. */
+  readonly oneBusy: number
+  readonly firstBusy: number
+  readonly secondBusy: number
+}
+
+/** What two workers reach, of what one reaches: the ratio of the medians. */
+export function workersRatio({ oneRate, twoRate }: WorkersFigure): number {
+  return twoRate / oneRate
 }
 
 export function footprintOf(figures: Omit<FootprintReport, 'kind' | 'machine' | 'pinned'>): FootprintReport {

@@ -1,13 +1,9 @@
 import { renderTable } from '../../src/observe/table.ts'
-import { bytesPerConnection, linkParts } from './report.ts'
-import type { FootprintReport, IdleFigure, LinkFigure } from './report.ts'
-
-/** What a gateway has today, in one place for all who tell it. */
-export const noWorkers = 'Four guests and two worker processes are not measured: '
-  + 'a gateway has no worker processes.'
+import { bytesPerConnection, linkParts, workersRatio } from './report.ts'
+import type { FootprintReport, IdleFigure, LinkFigure, WorkersFigure } from './report.ts'
 
 /** For a terminal. */
-export function footprintTables({ idle, link, connectionsMax }: FootprintReport): string[] {
+export function footprintTables({ idle, link, workers, connectionsMax }: FootprintReport): string[] {
   const right = Array.from({ length: 9 }, () => 'right' as const)
   const told = idle.length === 0 ? [] : [
     ...renderTable([idleHead, ...idle.map(idleCells)], { align: ['left', ...right] }),
@@ -16,7 +12,11 @@ export function footprintTables({ idle, link, connectionsMax }: FootprintReport)
   const linkTold = link.length === 0 ? [] : [
     ...renderTable([linkHead, ...link.map(linkCells)], { align: ['left', 'left', ...right] }), ''
   ]
-  return [...told, ...linkTold, noWorkers]
+  const workersTold = workers.length === 0 ? [] : [
+    ...renderTable([workersHead, ...workers.map(workersCells)], { align: ['left', 'left', ...right] }),
+    ...workers.slice(0, 1).map(workersNote), ''
+  ]
+  return [...told, ...linkTold, ...workersTold]
 }
 
 export const idleHead = [
@@ -47,6 +47,29 @@ export function linkCells(figure: LinkFigure): string[] {
       .map((value) => value.toFixed(1)),
     ofAllowed.toFixed(2)
   ]
+}
+
+export const workersHead = [
+  'worker processes', 'load on each guest', 'guests', 'with one', 'with two', 'ratio', 'CPU of the one',
+  'CPU of the two'
+] as const
+
+export function workersCells(figure: WorkersFigure): string[] {
+  const { contender, load, guests, oneRate, twoRate, oneBusy, firstBusy, secondBusy } = figure
+  return [
+    contender, load, String(guests), `${Math.round(oneRate)}/s`, `${Math.round(twoRate)}/s`,
+    workersRatio(figure).toFixed(2), percent(oneBusy), `${percent(firstBusy)}, ${percent(secondBusy)}`
+  ]
+}
+
+/** What bounds the figures. */
+export function workersNote({ processors, guests }: WorkersFigure): string {
+  return `Gateway, agents, ${guests} services and ${guests} load generators shared ${processors} processors. `
+    + 'CPU is what a process used of one processor.'
+}
+
+function percent(share: number): string {
+  return `${Math.round(share * 100)} %`
 }
 
 function mebibytes(bytes: number): string {

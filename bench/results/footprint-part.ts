@@ -1,13 +1,22 @@
 import { median } from '../figures.ts'
-import type { FootprintReport, IdleFigure, LinkFigure } from '../footprint/report.ts'
-import { idleCells, idleHead, linkCells, linkHead } from '../footprint/tables.ts'
+import type { FootprintReport, IdleFigure, LinkFigure, WorkersFigure } from '../footprint/report.ts'
+import {
+  idleCells, idleHead, linkCells, linkHead, workersCells, workersHead, workersNote
+} from '../footprint/tables.ts'
 import { table } from './markdown-table.ts'
 
-/** What is no rate: memory and latency with idle connections, and bytes on the link. Medians of the runs. */
+/**
+ * What `npm run bench` does not tell: memory and latency with idle connections, bytes on the link, and what a
+ * second worker process brings. Medians of the runs.
+ */
 export function footprintPart(reports: readonly FootprintReport[]): string[] {
   const idle = medians(reports.flatMap((report) => report.idle), keyOfIdle)
   const link = medians(reports.flatMap((report) => report.link), keyOfLink)
-  return [...idle.length === 0 ? [] : idlePart(idle, reports), ...link.length === 0 ? [] : linkPart(link)]
+  const workers = medians(reports.flatMap((report) => report.workers), keyOfWorkers)
+  return [
+    ...idle.length === 0 ? [] : idlePart(idle, reports), ...link.length === 0 ? [] : linkPart(link),
+    ...workers.length === 0 ? [] : workersPart(workers)
+  ]
 }
 
 function idlePart(idle: readonly IdleFigure[], reports: readonly FootprintReport[]): string[] {
@@ -29,6 +38,19 @@ function linkPart(link: readonly LinkFigure[]): string[] {
       + 'gateway read it, a connection that opens or ends. Allowed are 1.05 × input + 16 per event.', '',
     ...table(linkHead, link.map(linkCells))
   ]
+}
+
+function workersPart(workers: readonly WorkersFigure[]): string[] {
+  return [
+    '## Worker processes', '',
+    'The requests per second of all guests together, with one worker process and with two: medians of '
+      + 'interleaved pairs of runs. ' + (workers[0] === undefined ? '' : workersNote(workers[0])), '',
+    ...table(workersHead, workers.map(workersCells))
+  ]
+}
+
+function keyOfWorkers({ contender, load }: WorkersFigure): string {
+  return `${contender} ${load}`
 }
 
 function keyOfLink({ contender, load }: LinkFigure): string {

@@ -1,5 +1,4 @@
 import { median } from '../figures.ts'
-import { noWorkers } from '../footprint/tables.ts'
 import { figureGoals, goalContenders, goals, isMet, type FigureGoal, type GoalColumn } from './goals.ts'
 import { mediansByRun, pooled, type Measured } from './input.ts'
 import { quantityTexts, table } from './markdown-table.ts'
@@ -20,7 +19,7 @@ export function goalPart(measured: Measured): string[] {
       + 'For bulk, HAProxy has the buffers that are best for it. `tailgate plain` replicates nothing, '
       + '`tailgate epoch` holds responses until the backup has their input in memory, `tailgate epoch disk` '
       + "until it is on the backup's disk. That latency is to stay flat has no number; 1.10 is taken.", '',
-    ...table(head, rows), noWorkers, ''
+    ...table(head, rows)
   ]
 }
 

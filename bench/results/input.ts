@@ -44,7 +44,7 @@ export function addFile(measured: Measured, file: string, text: string): Measure
   if (line === undefined) throw new Error(`${file}: there is no line of JSON`)
   const value: unknown = JSON.parse(line)
   if (isLatency(value)) return { ...measured, latency: [...measured.latency, value] }
-  if (isFootprint(value)) return { ...measured, footprint: [...measured.footprint, value] }
+  if (isFootprint(value)) return { ...measured, footprint: withFootprint(measured.footprint, value) }
   if (isBench(value)) return { ...measured, bench: [...measured.bench, value] }
   const sources = '`npm run bench -- --json` nor from the latency or footprint runs'
   throw new Error(`${file}: this is neither from ${sources}`)
@@ -66,6 +66,30 @@ function has(value: unknown, lists: readonly string[]): value is object {
   if (typeof value !== 'object' || value === null) return false
   const fields = new Map<string, unknown>(Object.entries(value))
   return lists.every((name) => Array.isArray(fields.get(name)))
+}
+
+const footprintParts = ['idle', 'link', 'workers'] as const
+
+/**
+ * A run with `--part` completes the first run on the same machine that has none of its parts, so that a part
+ * can be measured by itself. Runs from before there was a part do not have it.
+ */
+function withFootprint(
+  reports: readonly FootprintReport[], read: Partial<FootprintReport> & FootprintReport
+): readonly FootprintReport[] {
+  const added: FootprintReport = { ...read, workers: read.workers ?? [] }
+  const place = reports.findIndex((report) => report.machine === added.machine
+    && footprintParts.every((part) => report[part].length === 0 || added[part].length === 0))
+  const before = reports[place]
+  if (before === undefined) return [...reports, added]
+  const both: FootprintReport = {
+    ...before,
+    connectionsMax: before.idle.length > 0 ? before.connectionsMax : added.connectionsMax,
+    failures: [...before.failures, ...added.failures], missing: [...before.missing, ...added.missing],
+    idle: [...before.idle, ...added.idle], link: [...before.link, ...added.link],
+    workers: [...before.workers, ...added.workers]
+  }
+  return reports.with(place, both)
 }
 
 /** The cells of one contender in one workload, a run each. */

@@ -15,7 +15,7 @@ import { agentMetrics, type AgentMetrics } from '../observe/metrics.ts'
 import { AgentObserver } from './agent-observer.ts'
 import { engineOf } from './engines.ts'
 import { GuestHost } from './guest-host.ts'
-import { Links } from './links.ts'
+import { Links, type LinkChange } from './links.ts'
 
 /** An agent that runs. */
 export interface RunningAgent {
@@ -56,8 +56,7 @@ class Agent implements RunningAgent {
   readonly #logger: Logger
   readonly #registry = new MetricRegistry()
   readonly #metrics: AgentMetrics
-  readonly #links = new Links((peer, up) => { this.#linkChanged(peer, up) })
-  readonly #known = new Set<HostName>()
+  readonly #links = new Links((peer, change) => { this.#linkChanged(peer, change) })
   readonly #guests = new Map<string, GuestHost>()
   readonly #observers: AgentObserver[] = []
   readonly #closers: (() => Promise<void>)[] = []
@@ -87,7 +86,7 @@ class Agent implements RunningAgent {
 
   async start(): Promise<void> {
     const { name, tls, link, guests } = this.#config
-    this.#logger.event('process.started', { version, config: name })
+    this.#logger.event('process.started', { version, config: name, worker: null })
     const self: LinkSelf = {
       name, role: 'agent', tls: tls === undefined ? undefined : await loadTlsMaterial(tls)
     }
@@ -181,11 +180,9 @@ class Agent implements RunningAgent {
     }
   }
 
-  #linkChanged(peer: HostName, up: boolean): void {
-    this.#metrics.linkUp.with({ peer }).value = Number(up)
-    if (!up) return
-    if (this.#known.has(peer)) this.#metrics.linkReconnects.with({ peer }).value++
-    this.#known.add(peer)
+  #linkChanged(peer: HostName, change: LinkChange): void {
+    this.#metrics.linkUp.with({ peer }).value = Number(change !== 'down')
+    if (change === 'again') this.#metrics.linkReconnects.with({ peer }).value++
   }
 
   /** Fail-stop: an agent whose state is not on disk must not go on commanding a guest. */

@@ -14,6 +14,7 @@ export const errorCodes = {
   E_ENGINE: 'the checkpoint engine failed',
   E_ATTACH: 'the guest-facing connection could not be joined',
   E_STATE: 'the state file cannot be read or written',
+  E_WORKER: 'a worker process of the gateway failed',
   E_LISTEN: 'an address could not be listened on',
   E_ADMIN: 'the gateway could not be asked or refused the request',
   E_TIMEOUT: 'an operation took longer than its limit'

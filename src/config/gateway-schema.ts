@@ -123,6 +123,8 @@ export const gatewaySchema = table('gateway file', {
     'Unix socket for `tailgate status` and `tailgate failover`. Left out: `admin.sock` in `state_dir`.'),
   metrics,
   log_level: logLevel,
+  workers: defaulted(count(1, 64), '1', 'Processes that serve the guests, which are dealt to them in turn; '
+    + 'at most one for each guest. 1: the gateway is one process.'),
   tls: optional(tls, 'Who the gateway is and whom it trusts on links. May be left out only if all links '
     + 'are loopback.'),
   limits: section(limits, 'Everything that grows has a limit.'),

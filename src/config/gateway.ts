@@ -27,6 +27,7 @@ export function checkGateway(file: LooseFile, checking: Checking): void {
   if (file.guests?.length === 0) problems.report(['guests'], 'must have at least one guest')
   checkTls(checking, file.tls)
   checkLimits(file, problems)
+  checkWorkers(file, problems)
   checkSocketPath(checking, [problems.given(['admin']) ? 'admin' : 'state_dir'],
     file.admin ?? adminIn(file.state_dir ?? ''))
   checkUnique(problems, 'guest',
@@ -67,6 +68,7 @@ export function buildGateway(file: GatewayFile, directory: string): GatewayConfi
     admin: resolve(directory, file.admin ?? adminIn(file.state_dir)),
     metrics: file.metrics,
     logLevel: file.log_level,
+    workers: file.workers,
     tls: buildTls(file.tls, directory),
     limits: {
       connections: limits.connections,
@@ -133,6 +135,19 @@ function checkLimits({ limits }: LooseFile, problems: Problems): void {
     ['limits.held', limits.held], formatSize, 'one connection alone could use up what all may hold')
   checkOrder(problems, ['limits', 'in_flight'], ['limits.epoch', limits.epoch],
     ['limits.in_flight', limits.in_flight], formatSize, 'a full epoch could never leave')
+}
+
+/** Every worker has a guest, and its share of the connections. */
+function checkWorkers({ workers, guests, limits }: LooseFile, problems: Problems): void {
+  if (workers === undefined) return
+  const there = guests?.length ?? 0
+  if (there > 0 && workers > there) {
+    const have = there === 1 ? 'there is one guest' : `there are ${there} guests`
+    problems.report(['workers'], `${workers} workers, and ${have}: a guest is served by one worker, so that `
+      + 'further ones would have nothing to do')
+  }
+  checkOrder(problems, ['limits', 'connections'], ['workers', workers],
+    ['limits.connections', limits?.connections], String, 'each worker has its share of the connections')
 }
 
 /** One host is one agent, at one address, whichever guest it is named for. */

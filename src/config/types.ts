@@ -98,6 +98,8 @@ export interface GatewayConfig {
   readonly admin: string
   readonly metrics: Address | undefined
   readonly logLevel: LogLevel
+  /** Processes that serve the guests; 1: the gateway's own process does. */
+  readonly workers: number
   /** Undefined only where every link is a loopback one. */
   readonly tls: TlsFiles | undefined
   readonly limits: GatewayLimits

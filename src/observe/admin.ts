@@ -18,8 +18,8 @@ export interface FailoverRequest {
  * guest that is not there and for what cannot be done now. Any other error ends the process, as everywhere.
  */
 export interface AdminHandlers {
-  status(): GatewayStatus
-  plan(guest: string): FailoverPlan
+  status(): GatewayStatus | Promise<GatewayStatus>
+  plan(guest: string): FailoverPlan | Promise<FailoverPlan>
   /** Resolves when the guest serves again. */
   failover(request: FailoverRequest): Promise<FailoverResult>
 }

@@ -4,7 +4,6 @@ import type { AddressInfo } from 'node:net'
 import { TailgateError, messageOf } from '../base/errors.ts'
 import type { Address } from '../config/types.ts'
 import { addressText, anyHost } from '../net/address.ts'
-import type { MetricRegistry } from './metric-registry.ts'
 import { metricsContentType } from './metric-registry.ts'
 
 /** Bounds of our small HTTP servers: they answer a scraper or an operator, never the public. */
@@ -22,12 +21,16 @@ export interface Health {
   readonly text: string
 }
 
+/** A {@link Health} that may have to be asked for. It never rejects. */
+export type HealthSource = () => Health | Promise<Health>
+
 export interface MetricsServerOptions {
-  readonly registry: MetricRegistry
+  /** Where the text of the metrics comes from: a MetricRegistry, or whoever asks several. Never rejects. */
+  readonly registry: { expose(): string | Promise<string> }
   /** Whether the process works at all; if not, it wants a restart. */
-  readonly live: () => Health
+  readonly live: HealthSource
   /** Whether clients should be sent here. */
-  readonly ready: () => Health
+  readonly ready: HealthSource
 }
 
 /** A server that listens. */
@@ -43,7 +46,7 @@ export interface Listening {
 export async function startMetricsServer(
   address: Address, options: MetricsServerOptions
 ): Promise<Listening> {
-  const server = newHttpServer((request, response) => answerMetrics(options, request, response))
+  const server = newHttpServer((request, response) => void answerMetrics(options, request, response))
   await new Promise<void>((resolve, reject) => {
     server.once('error', error => reject(listenFailed(address, error)))
     server.listen(address.port, anyHost(address.host), () => resolve())
@@ -90,19 +93,19 @@ export function sendBody(
 
 const plain = { 'content-type': 'text/plain; charset=utf-8' } as const
 
-function answerMetrics(
+async function answerMetrics(
   options: MetricsServerOptions, request: IncomingMessage, response: ServerResponse
-): void {
+): Promise<void> {
   const { registry, live, ready } = options
   const path = pathOf(request)
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     sendBody(response, 405, 'only GET is answered here\n', { ...plain, allow: 'GET, HEAD' })
   } else if (path === '/metrics') {
-    sendBody(response, 200, registry.expose(), { 'content-type': metricsContentType })
+    sendBody(response, 200, await registry.expose(), { 'content-type': metricsContentType })
   } else if (path === '/livez') {
-    sendHealth(response, live())
+    sendHealth(response, await live())
   } else if (path === '/readyz') {
-    sendHealth(response, ready())
+    sendHealth(response, await ready())
   } else {
     sendBody(response, 404, 'here are /metrics, /livez and /readyz\n', plain)
   }

@@ -5,11 +5,16 @@
  * A field that may be unknown is `null` in the line, never left out.
  */
 export const logEvents = {
-  'process.started': event('info', 'the process runs', { version: 'string', config: 'string' }),
+  'process.started': event('info', 'the process runs',
+    { version: 'string', config: 'string', worker: 'number?' }),
   'process.stopping': event('info', 'the process was asked to end and drains', { signal: 'string' }),
   'process.stopped': event('info', 'the process ends', { afterMs: 'number' }),
   'process.failed': event('fatal', 'the process ends because of a fault',
     { error: 'string', code: 'string?' }),
+  'worker.died': event('error', 'a worker process ended by itself: its guests wait for the next one',
+    { worker: 'number', workerPid: 'number?', reason: 'string', guests: 'string', retryMs: 'number?' }),
+  'worker.restarted': event('info', 'a worker process serves again',
+    { worker: 'number', workerPid: 'number' }),
   'clock.jumped': event('warn', 'this process was paused: nobody is blamed for the silence',
     { ms: 'number' }),
   'state.lost': event('warn', 'the state file cannot be read: the agents are asked',

@@ -1,6 +1,5 @@
 import { invariant } from '../base/invariant.ts'
-
-export type MetricType = 'counter' | 'gauge' | 'histogram'
+import { exposition, type FamilySnapshot, type MetricType, type Sample } from './exposition.ts'
 
 /** One time series of a counter or gauge: a plain field, so that the data path only adds to a number. */
 export interface MetricCell {
@@ -74,12 +73,15 @@ export class MetricRegistry {
     return [...this.#families.values()]
   }
 
-  /** Collects, and writes all series down. A family without a series still has its HELP and TYPE. */
-  expose(): string {
+  /** Collects, and tells every series of every family. */
+  snapshot(): readonly FamilySnapshot[] {
     for (const collect of this.#collectors) collect()
-    const lines: string[] = []
-    for (const family of this.#families.values()) family.expose(lines)
-    return lines.join('\n') + '\n'
+    return [...this.#families.values()].map(family => family.snapshot())
+  }
+
+  /** Collects, and writes all series down. */
+  expose(): string {
+    return exposition(this.snapshot())
   }
 
   #add<F extends AnyFamily>(family: F): F {
@@ -120,15 +122,15 @@ export function metricFaults(
   return faults
 }
 
-interface SeriesWriter {
-  write(lines: string[], name: string, labels: string): void
+interface Series {
+  samples(labels: string): readonly Sample[]
 }
 
 interface AnyFamily extends MetricFamily<string, unknown> {
-  expose(lines: string[]): void
+  snapshot(): FamilySnapshot
 }
 
-class Family<L extends string, Cell extends SeriesWriter> implements MetricFamily<L, Cell> {
+class Family<L extends string, Cell extends Series> implements MetricFamily<L, Cell> {
   readonly name: string
   readonly type: MetricType
   readonly help: string
@@ -159,21 +161,22 @@ class Family<L extends string, Cell extends SeriesWriter> implements MetricFamil
     return cell
   }
 
-  expose(lines: string[]): void {
-    lines.push(`# HELP ${this.name} ${escapeHelp(this.help)}`, `# TYPE ${this.name} ${this.type}`)
-    for (const [labels, cell] of this.#series) cell.write(lines, this.name, labels)
+  snapshot(): FamilySnapshot {
+    const { name, type, help, labels } = this
+    const samples = [...this.#series].flatMap(([values, cell]) => cell.samples(values))
+    return { name, type, help, labels, samples }
   }
 }
 
-class NumberCell implements MetricCell, SeriesWriter {
+class NumberCell implements MetricCell, Series {
   value = 0
 
-  write(lines: string[], name: string, labels: string): void {
-    lines.push(`${name}${braced(labels)} ${numberText(this.value)}`)
+  samples(labels: string): readonly Sample[] {
+    return [{ suffix: '', labels, value: numberText(this.value) }]
   }
 }
 
-class Histogram implements HistogramCell, SeriesWriter {
+class Histogram implements HistogramCell, Series {
   readonly #bounds: readonly number[]
   readonly #counts: Float64Array
   #sum = 0
@@ -190,20 +193,18 @@ class Histogram implements HistogramCell, SeriesWriter {
     this.#sum += value
   }
 
-  write(lines: string[], name: string, labels: string): void {
+  samples(labels: string): readonly Sample[] {
     const before = labels === '' ? '' : `${labels},`
     let count = 0
-    for (const [bucket, bound] of [...this.#bounds, Infinity].entries()) {
+    const buckets = [...this.#bounds, Infinity].map((bound, bucket): Sample => {
       count += this.#counts[bucket] ?? 0
-      lines.push(`${name}_bucket{${before}le="${numberText(bound)}"} ${count}`)
-    }
-    lines.push(`${name}_sum${braced(labels)} ${numberText(this.#sum)}`)
-    lines.push(`${name}_count${braced(labels)} ${count}`)
+      return { suffix: '_bucket', labels: `${before}le="${numberText(bound)}"`, value: String(count) }
+    })
+    return [
+      ...buckets, { suffix: '_sum', labels, value: numberText(this.#sum) },
+      { suffix: '_count', labels, value: String(count) }
+    ]
   }
-}
-
-function braced(labels: string): string {
-  return labels === '' ? '' : `{${labels}}`
 }
 
 function numberText(value: number): string {
@@ -211,10 +212,6 @@ function numberText(value: number): string {
   return value === -Infinity ? '-Inf' : String(value)
 }
 
-function escapeHelp(text: string): string {
-  return text.replace(/\\/g, '\\\\').replace(/\n/g, '\\n')
-}
-
 function escapeValue(text: string): string {
-  return escapeHelp(text).replace(/"/g, '\\"')
+  return text.replace(/\\/g, '\\\\').replace(/\n/g, '\\n').replace(/"/g, '\\"')
 }

@@ -22,6 +22,14 @@ const epochBounds = [64, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576] as
 type Family<L extends string> = MetricFamily<L, MetricCell>
 type Histogram<L extends string> = MetricFamily<L, HistogramCell>
 
+/** What the supervisor of worker processes tells of itself and of them. */
+export interface SupervisorMetrics {
+  readonly buildInfo: Family<'version' | 'node' | 'part'>
+  readonly logLinesDropped: Family<never>
+  readonly workerUp: Family<'worker'>
+  readonly workerDeaths: Family<'worker'>
+}
+
 /** What every process of ours tells of itself. */
 export interface ProcessMetrics {
   readonly buildInfo: Family<'version' | 'node' | 'part'>
@@ -129,7 +137,40 @@ export function agentMetrics(registry: MetricRegistry): AgentMetrics {
   }
 }
 
+/** Makes the metrics of a gateway's supervisor, which serves no guest itself. */
+export function supervisorMetrics(registry: MetricRegistry): SupervisorMetrics {
+  usageMetrics(registry)
+  return {
+    ...buildMetrics(registry),
+    ...logMetrics(registry),
+    workerUp: registry.gauge({
+      name: 'tailgate_worker_up', help: '1 while this worker process serves its guests and answers',
+      labels: ['worker']
+    }),
+    workerDeaths: registry.counter({
+      name: 'tailgate_worker_deaths_total', help: 'Times this worker process ended by itself',
+      labels: ['worker']
+    })
+  }
+}
+
 function processMetrics(r: MetricRegistry): ProcessMetrics {
+  usageMetrics(r)
+  return {
+    ...buildMetrics(r),
+    eventLoopDelay: r.histogram({
+      name: 'tailgate_event_loop_delay_seconds',
+      help: 'How late a timer of this process ran', bounds: durationBounds
+    }),
+    clockJumps: r.counter({
+      name: 'tailgate_clock_jumps_total', help: 'Times this process noticed that it had been paused'
+    }),
+    ...logMetrics(r)
+  }
+}
+
+/** What the kernel and the event loop know of this process, looked up at each scrape. */
+function usageMetrics(r: MetricRegistry): void {
   const cpu = r.counter({
     name: 'process_cpu_seconds_total', help: 'CPU time used, user and system'
   }).with({})
@@ -147,18 +188,19 @@ function processMetrics(r: MetricRegistry): ProcessMetrics {
     memory.value = process.memoryUsage.rss()
     busy.value = performance.eventLoopUtilization().active / 1000
   })
+}
+
+function buildMetrics(r: MetricRegistry) {
   return {
     buildInfo: r.gauge({
       name: 'tailgate_build_info',
       help: '1, with what runs in the labels', labels: ['version', 'node', 'part']
-    }),
-    eventLoopDelay: r.histogram({
-      name: 'tailgate_event_loop_delay_seconds',
-      help: 'How late a timer of this process ran', bounds: durationBounds
-    }),
-    clockJumps: r.counter({
-      name: 'tailgate_clock_jumps_total', help: 'Times this process noticed that it had been paused'
-    }),
+    })
+  }
+}
+
+function logMetrics(r: MetricRegistry) {
+  return {
     logLinesDropped: r.counter({
       name: 'tailgate_log_lines_dropped_total',
       help: 'Log lines thrown away because their reader was too slow'

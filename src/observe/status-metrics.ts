@@ -12,7 +12,7 @@ const protectionStates: readonly ProtectionState[] = [
  * is not known is NaN, as Prometheus has it, and never 0.
  */
 export function collectStatus(
-  registry: MetricRegistry, metrics: GatewayMetrics, status: () => GatewayStatus
+  registry: MetricRegistry, metrics: GatewayMetrics, status: () => Pick<GatewayStatus, 'guests'>
 ): void {
   registry.onCollect(() => {
     const now = status()
@@ -72,7 +72,7 @@ function setCheckpoint(metrics: GatewayMetrics, status: GuestStatus): void {
 }
 
 /** One link serves every guest that has the same host, so a link is up if any guest sees it up. */
-function setLinks(metrics: GatewayMetrics, status: GatewayStatus): void {
+function setLinks(metrics: GatewayMetrics, status: Pick<GatewayStatus, 'guests'>): void {
   const up = new Map<string, boolean>()
   for (const { host, link } of status.guests.flatMap(guest => guest.hosts)) {
     up.set(host, up.get(host) === true || link === 'up')

@@ -1,7 +1,8 @@
 import { bytesText, countText, durationText, groupDigits } from './quantity.ts'
 import type {
   CheckpointStatus, ConnectionCounts, FailoverPlan, FailoverStatus, GatewayStatus, GuestStatus, HostStatus,
-  PlanBlocker, PlanConnections, ProtectionState, ServiceStatus, TailStatus
+  PlanBlocker, PlanConnections, ProtectionState, ServiceStatus, TailStatus,
+  WorkerStatus
 } from './status.ts'
 import { connectionStates, failoverPhases } from './status.ts'
 import { renderTable } from './table.ts'
@@ -27,9 +28,14 @@ export function headline(guest: GuestStatus): string {
  */
 export function renderStatus(status: GatewayStatus): string {
   const guests = status.guests.toSorted((a, b) => rank(a) - rank(b))
-  const lines = guests.length === 0 ? ['no guest is configured'] : guests.map(headline)
+  const unheard = status.workers.flatMap(unheardLines)
+  const lines = [...unheard, ...guests.map(headline)]
+  if (lines.length === 0) lines.push('no guest is configured')
   lines.push('', `gateway ${status.gateway}, tailgate ${status.version}, `
     + `up ${durationText(status.uptimeMs)}, pid ${status.pid}, sockets: ${status.sockets}`)
+  if (status.workers.length > 0) {
+    lines.push(...renderTable([workerHeader, ...status.workers.map(workerRow)], table))
+  }
   for (const guest of guests) lines.push('', ...guestLines(guest))
   return lines.join('\n') + '\n'
 }
@@ -115,6 +121,24 @@ function guestLines(guest: GuestStatus): string[] {
 
 function connectionsByState(counts: ConnectionCounts): string {
   return connectionStates.map(state => `${groupDigits(counts[state])} ${state}`).join(', ')
+}
+
+const unheardWhy = {
+  silent: 'which serves it, does not answer. If it stays so, restart the gateway.',
+  starting: 'which serves it, died and is being started again',
+  ended: 'which served it, has ended: the gateway was asked to stop'
+} as const
+
+/** The headlines of guests of which their worker tells nothing. */
+function unheardLines({ worker, state, guests }: WorkerStatus): string[] {
+  if (state === 'serving') return []
+  return guests.map(guest => `${guest}: UNKNOWN: worker ${worker}, ${unheardWhy[state]}`)
+}
+
+const workerHeader = ['worker', 'pid', 'state', 'deaths', 'guests']
+
+function workerRow({ worker, pid, state, deaths, guests }: WorkerStatus): string[] {
+  return [String(worker), pid === null ? 'none' : String(pid), state, groupDigits(deaths), guests.join(', ')]
 }
 
 const hostHeader = ['host', 'role', 'link', 'guest', 'heartbeat', 'agent']

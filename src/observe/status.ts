@@ -15,10 +15,31 @@ export interface GatewayStatus {
   readonly uptimeMs: number
   /** The implementation of sockets in use, as `node`. */
   readonly sockets: string
+  /** The processes that serve the guests; empty where the gateway's own process does. */
+  readonly workers: readonly WorkerStatus[]
+  /** Those of a worker that does not answer are missing here, and named there. */
   readonly guests: readonly GuestStatus[]
 }
 
 export const statusFormat = 1
+
+/**
+ * `serving`: it answers; `starting`: it has died and is being started again; `silent`: it runs, and did not
+ * answer in time; `ended`: the gateway was asked to stop, and it has.
+ */
+export type WorkerState = 'serving' | 'starting' | 'silent' | 'ended'
+
+export interface WorkerStatus {
+  /** From 1. */
+  readonly worker: number
+  /** Null while there is no process. */
+  readonly pid: number | null
+  readonly state: WorkerState
+  /** Times it ended by itself since the gateway started. */
+  readonly deaths: number
+  /** The names of its guests. */
+  readonly guests: readonly string[]
+}
 
 /** What would happen if the primary died now (design, "Protection states"). */
 export type ProtectionState = 'unprotected' | 'syncing' | 'protected' | 'failing-over' | 'lost'

@@ -5,10 +5,11 @@ import t, { type Test } from 'tap'
 import { contenders } from '../../bench/contenders.ts'
 import { measureIdle, residentBytes } from '../../bench/footprint/idle.ts'
 import { acknowledgedBytes, metricIn } from '../../bench/footprint/link.ts'
-import { bytesPerConnection, linkParts } from '../../bench/footprint/report.ts'
+import { bytesPerConnection, linkParts, workersRatio } from '../../bench/footprint/report.ts'
+import { measureWorkers } from '../../bench/footprint/workers.ts'
 import { Program } from '../../bench/program.ts'
-import { startServices } from '../../bench/services.ts'
-import { echo, slowServiceUs, workloads } from '../../bench/workloads.ts'
+import { startRedisServers, startServices } from '../../bench/services.ts'
+import { echo, slowServiceUs, workloads, workloadsAnywhere } from '../../bench/workloads.ts'
 import { requires } from '../requires.ts'
 
 /** One of the bench's own services; its port. */
@@ -105,6 +106,22 @@ void t.test('idle connections are open while memory and latency are measured', a
       t.equal(figure.contender, 'haproxy')
       t.ok(figure.rssBeforeBytes > 0 && figure.rssBytes > 0)
       t.ok(figure.p50AloneMs > 0 && figure.p99Ms >= figure.p50Ms)
+    }
+  } finally {
+    await services.stop()
+  }
+})
+
+void t.test('one worker and two are measured under the same load', async (t) => {
+  for (const program of ['redis-server', 'redis-benchmark']) if (requires(t, program) === undefined) return
+  const services = await startRedisServers(3)
+  try {
+    const figures = await measureWorkers('epoch', services.ports, { rounds: 1, seconds: 0.02 })
+    t.match(figures, workloadsAnywhere.map(({ name }) =>
+      ({ contender: 'tailgate epoch', load: name, guests: 3, pairs: 1 })))
+    for (const figure of figures) {
+      t.ok(workersRatio(figure) > 0 && workersRatio(figure) < Infinity)
+      for (const busy of [figure.oneBusy, figure.firstBusy, figure.secondBusy]) t.ok(busy > 0 && busy < 2)
     }
   } finally {
     await services.stop()

@@ -96,6 +96,25 @@ void t.test('a second signal does not wait for connections', async (t) => {
   t.same(await exited, [143, null])
 })
 
+void t.test('worker processes run from what their supervisor runs from', async (t) => {
+  const directory = directoryWith(t, { 'gw.yaml': `name: gw1
+state_dir: .
+workers: 2
+guests:
+  - { name: web, services: [{ name: http, listen: "127.0.0.1:0", to: "127.0.0.1:9" }] }
+  - { name: mail, services: [{ name: smtp, listen: "127.0.0.1:0", to: "127.0.0.1:9" }] }
+` })
+  const child = tailgateProcess(t, ['gateway', '-c', join(directory, 'gw.yaml')])
+  const log = logOf(child)
+  await logged(log, 'service.listening')
+  await logged(log, 'service.listening')
+  await logged(log, 'admin.listening')
+  const exited = once(child, 'exit')
+  child.kill('SIGTERM')
+  await logged(log, 'process.stopped')
+  t.same(await exited, [0, null])
+})
+
 void t.test('exit statuses reach the shell', async (t) => {
   for (const [args, status, error] of [
     [['version'], 0, /^$/], [['verison'], 2, /did you mean 'version'/],

@@ -246,3 +246,16 @@ void t.test('lists that must not be empty', (t) => {
     [/at least one service/])
   t.end()
 })
+
+void t.test('there is a guest for every worker, and a connection', (t) => {
+  t.equal(read(protectedGuest).workers, 1)
+  matches(t, wrong(`${protectedGuest}workers: 2\n`),
+    [/^11:10: 2 workers, and there is one guest: a guest is served by one worker/])
+  const second = '  - { name: wiki, services: [{ name: x, listen: "*:1", to: "127.0.0.1:2" }] }\n'
+  t.equal(read(`${protectedGuest}${second}workers: 2\n`).workers, 2)
+  matches(t, wrong(`${protectedGuest}${second}workers: 3\n`), [/3 workers, and there are 2 guests/])
+  matches(t, wrong(`${protectedGuest}${second}workers: 2\nlimits: { connections: 1 }\n`),
+    [/`limits.connections` \(1\) is smaller than `workers` \(2\)/])
+  matches(t, wrong(`${protectedGuest}workers: 65\n`), [/'65' must be from 1 to 64/])
+  t.end()
+})

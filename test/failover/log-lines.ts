@@ -36,6 +36,11 @@ export class LogLines {
     return this.#lines.length
   }
 
+  /** Everything that was written, log or not. */
+  get words(): string {
+    return this.#texts.join('\n')
+  }
+
   add(text: string): void {
     this.#texts.push(text)
     const line = parseLogLine(text)

@@ -41,6 +41,11 @@ export class Process {
     return this.#gone
   }
 
+  /** Null while it runs, and when a signal ended it. */
+  get exitCode(): number | null {
+    return this.#child.exitCode
+  }
+
   /** Sends a message to the program that the process runs. */
   tell(message: unknown): void {
     this.#child.send(message as object)

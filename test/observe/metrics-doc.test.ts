@@ -1,14 +1,17 @@
 import t from 'tap'
 import { terminationCodes } from '../../src/observe/connection-log.ts'
 import { MetricRegistry } from '../../src/observe/metric-registry.ts'
-import { agentMetrics, gatewayMetrics } from '../../src/observe/metrics.ts'
+import { agentMetrics, gatewayMetrics, supervisorMetrics } from '../../src/observe/metrics.ts'
 import { connectionStates, failoverPhases, failoverTriggers } from '../../src/observe/status.ts'
 import { codeWords, readDoc, tableRows } from './doc-table.ts'
 
 const gateway = new MetricRegistry()
 const agent = new MetricRegistry()
+const supervisor = new MetricRegistry()
 gatewayMetrics(gateway)
 agentMetrics(agent)
+supervisorMetrics(supervisor)
+const families = [...gateway.families, ...supervisor.families, ...agent.families]
 
 /** A family as a row of the document. */
 function rowsOf(registry: MetricRegistry): Map<string, string[]> {
@@ -33,6 +36,8 @@ void t.test('docs/METRICS.md has every metric with its type, labels and help, an
   const shared = [...ofGateway].filter(([name]) => ofAgent.has(name))
   t.same(section('Gateway and agent'), shared.map(([, row]) => row))
   t.same(section('Gateway only'), [...ofGateway].filter(([name]) => !ofAgent.has(name)).map(([, row]) => row))
+  const ofSupervisor = [...rowsOf(supervisor)].filter(([name]) => !ofGateway.has(name))
+  t.same(section('Gateway with worker processes'), ofSupervisor.map(([, row]) => row))
   t.same(section('Agent only'), [...ofAgent].filter(([name]) => !ofGateway.has(name)).map(([, row]) => row))
   t.ok(shared.length > 0)
   t.end()
@@ -40,7 +45,9 @@ void t.test('docs/METRICS.md has every metric with its type, labels and help, an
 
 void t.test('what gateway and agent share means the same in both', t => {
   const ofAgent = rowsOf(agent)
-  for (const [name, row] of rowsOf(gateway)) if (ofAgent.has(name)) t.same(ofAgent.get(name), row)
+  const ofGateway = rowsOf(gateway)
+  for (const [name, row] of ofGateway) if (ofAgent.has(name)) t.same(ofAgent.get(name), row)
+  for (const [name, row] of rowsOf(supervisor)) if (ofGateway.has(name)) t.same(ofGateway.get(name), row)
   t.end()
 })
 
@@ -48,7 +55,7 @@ void t.test('every label of the code has its values documented, and closed lists
   const values = new Map(tableRows(doc, ['label', 'values']).map(([label = '', list = '']) => [label, list]))
   const labelsOf = (cell: string) => codeWords(cell.replace(/ of .*/, ''))
   const named = new Set([...values.keys()].flatMap(labelsOf))
-  const used = new Set([...gateway.families, ...agent.families].flatMap(family => family.labels))
+  const used = new Set(families.flatMap(family => family.labels))
   t.same([...used].filter(label => !named.has(label) && !['version', 'node'].includes(label)), [])
   t.same([...named].filter(label => !used.has(label)), [])
   const list = (label: string) => codeWords(values.get(label) ?? '')
@@ -59,7 +66,7 @@ void t.test('every label of the code has its values documented, and closed lists
 })
 
 void t.test('every metric named in the advice exists', t => {
-  const names = new Set([...gateway.families, ...agent.families].map(family => family.name))
+  const names = new Set(families.map(family => family.name))
   const asked = Array.from(doc.matchAll(/\b(?:tailgate|process)_[a-z_]+/g), match => match[0])
   t.same(asked.filter(name => !names.has(name) && !names.has(name.replace(/_(bucket|sum|count)$/, ''))), [])
   t.ok(asked.length > names.size)

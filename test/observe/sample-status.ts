@@ -45,7 +45,8 @@ export const failover: FailoverStatus = {
 }
 
 export const gatewayStatus: GatewayStatus = {
-  format: 1, gateway: 'gw', version: '0.1.0', pid: 77, uptimeMs: 3_725_000, sockets: 'node', guests: [shop]
+  format: 1, gateway: 'gw', version: '0.1.0', pid: 77, uptimeMs: 3_725_000, sockets: 'node',
+  workers: [{ worker: 1, pid: 78, state: 'serving', deaths: 2, guests: ['shop'] }], guests: [shop]
 }
 
 const none = { count: 0, first: [] } as const

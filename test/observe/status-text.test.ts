@@ -103,3 +103,21 @@ void t.test('the first line of a plan is the worst of its blockers', t => {
   t.match(textWith(wait, loss, hard), /^shop: a failover is NOT POSSIBLE/)
   t.end()
 })
+
+void t.test('status tells of the workers, and first of those that tell nothing of their guests', t => {
+  const serving = { worker: 1, pid: 78, state: 'serving', deaths: 0, guests: ['shop'] } as const
+  const starting = { worker: 2, pid: null, state: 'starting', deaths: 3, guests: ['mail', 'wiki'] } as const
+  const lines = renderStatus({ ...gatewayStatus, workers: [serving, starting] }).split('\n')
+  t.same(lines.slice(0, 4), [
+    'mail: UNKNOWN: worker 2, which serves it, died and is being started again',
+    'wiki: UNKNOWN: worker 2, which serves it, died and is being started again', headline(shop), ''
+  ])
+  t.same(lines.slice(5, 8), [
+    '  worker   pid    state      deaths   guests', '  1        78     serving    0        shop',
+    '  2        none   starting   3        mail, wiki'
+  ])
+  t.match(renderStatus({ ...gatewayStatus, workers: [{ ...serving, state: 'silent' }], guests: [] }),
+    /^shop: UNKNOWN: worker 1, which serves it, does not answer\. If it stays so, restart the gateway\.\n/)
+  t.notMatch(renderStatus({ ...gatewayStatus, workers: [] }), 'worker')
+  t.end()
+})
