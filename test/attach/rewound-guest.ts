@@ -1,0 +1,105 @@
+import { fork, type ChildProcess } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import type { TcpInfo } from '../../src/net/tcp-info.ts'
+import { run } from '../namespace.ts'
+import type { TcpImage } from '../net/tcp-image.ts'
+import type { GuestOrder } from './rewound-process.ts'
+
+interface Asked {
+  readonly resolve: (result: unknown) => void
+  readonly reject: (error: Error) => void
+}
+
+export const guestAddress = { 4: '10.77.0.2', 6: 'fd77::2' } as const
+export const gatewayAddress = { 4: '10.77.0.1', 6: 'fd77::1' } as const
+export const guestPort = 7700
+
+let guests = 0
+
+/**
+ * A process in a network namespace of its own, joined to this one's by a pair of virtual Ethernet devices: a
+ * guest whose TCP is a real kernel's, and whose connections go back to where they were saved.
+ */
+export class RewoundGuest {
+  readonly #child: ChildProcess
+  readonly #asked = new Map<number, Asked>()
+  #next = 1
+
+  private constructor(child: ChildProcess) {
+    this.#child = child
+    child.on('message', ({ id, result, error }: { id: number, result?: unknown, error?: string }) => {
+      const asked = this.#asked.get(id)
+      this.#asked.delete(id)
+      if (error === undefined) asked?.resolve(result)
+      else asked?.reject(new Error(error))
+    })
+    child.on('exit', () => {
+      for (const { reject } of this.#asked.values()) reject(new Error('the guest process has ended'))
+    })
+  }
+
+  /** In a namespace where this process may do as root does. */
+  static async start(): Promise<RewoundGuest> {
+    const program = fileURLToPath(new URL('rewound-process.ts', import.meta.url))
+    const child = fork(program, [], {
+      execPath: 'unshare', execArgv: ['-n', process.execPath, '--import=tsx'], serialization: 'advanced'
+    })
+    const guest = new RewoundGuest(child)
+    // It answers only once it is in its namespace.
+    await guest.ask({ op: 'run', command: ['ip', 'link', 'set', 'lo', 'up'] })
+    await guest.#join(`tgr${++guests}`)
+    return guest
+  }
+
+  async #join(device: string): Promise<void> {
+    const pid = String(this.#child.pid)
+    run('ip', 'link', 'add', device, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', pid)
+    run('ip', 'addr', 'add', `${gatewayAddress[4]}/24`, 'dev', device)
+    run('ip', 'addr', 'add', `${gatewayAddress[6]}/64`, 'dev', device, 'nodad')
+    run('ip', 'link', 'set', device, 'up')
+    for (const command of [
+      ['ip', 'addr', 'add', `${guestAddress[4]}/24`, 'dev', 'eth0'],
+      ['ip', 'addr', 'add', `${guestAddress[6]}/64`, 'dev', 'eth0', 'nodad'],
+      ['ip', 'link', 'set', 'eth0', 'up']
+    ]) await this.ask({ op: 'run', command })
+  }
+
+  ask(order: GuestOrder): Promise<unknown> {
+    const id = this.#next++
+    return new Promise((resolve, reject) => {
+      this.#asked.set(id, { resolve, reject })
+      this.#child.send({ id, order })
+    })
+  }
+
+  async listen(family: 4 | 6 = 4, port: number = guestPort): Promise<string> {
+    await this.ask({ op: 'listen', host: guestAddress[family], port })
+    return family === 4 ? `${guestAddress[4]}:${port}` : `[${guestAddress[6]}]:${port}`
+  }
+
+  accepted(count: number): Promise<unknown> { return this.ask({ op: 'accepted', count }) }
+  resume(at: number): Promise<unknown> { return this.ask({ op: 'resume', at }) }
+  end(at: number): Promise<unknown> { return this.ask({ op: 'end', at }) }
+  reset(at: number): Promise<unknown> { return this.ask({ op: 'reset', at }) }
+  vanish(at: number): Promise<unknown> { return this.ask({ op: 'vanish', at }) }
+  write(at: number, text: string | Buffer): Promise<unknown> {
+    return this.ask({ op: 'write', at, bytes: Buffer.from(text) })
+  }
+
+  told(at: number, what: string): Promise<unknown> { return this.ask({ op: 'told', at, what }) }
+  async dump(at: number): Promise<TcpImage> { return await this.ask({ op: 'dump', at }) as TcpImage }
+  async info(at: number): Promise<TcpInfo> { return await this.ask({ op: 'info', at }) as TcpInfo }
+  async restore(image: TcpImage): Promise<number> {
+    return await this.ask({ op: 'restore', image }) as number
+  }
+
+
+  /** What it has read, as soon as that is `length` bytes. */
+  async heard(at: number, length: number): Promise<string> {
+    return Buffer.from(await this.ask({ op: 'heard', at, bytes: length }) as Uint8Array).toString('latin1')
+  }
+
+  stop(): void {
+    this.#child.disconnect()
+  }
+}
