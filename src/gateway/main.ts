@@ -1,9 +1,11 @@
 import { EmbeddedAttach, newIncarnation } from '../attach/embedded.ts'
+import { guestMark } from '../attach/tcp-resume.ts'
 import { TcpAttach } from '../attach/tcp.ts'
 import type { Attach } from '../attach/attach.ts'
 import { TailgateError, messageOf } from '../base/errors.ts'
 import type { GatewayConfig, GuestConfig } from '../config/types.ts'
 import { chooseSockets, type SocketsChoice } from '../net/choose-sockets.ts'
+import { checkTcpResume, missingText } from '../net/tcp-resume-support.ts'
 import { startAdminServer, type AdminHandlers } from '../observe/admin.ts'
 import { startMetricsServer } from '../observe/http.ts'
 import { createLogger, failureFields, type Logger } from '../observe/logger.ts'
@@ -18,6 +20,7 @@ import { GuestObserver } from './guest-observer.ts'
 import { GuestRunner, monotonicNow } from './guest-runner.ts'
 import { guestStatus, serviceBytes } from './guest-status.ts'
 import { HostLinks } from './host-links.ts'
+import { Resumption } from './resumption.ts'
 import { ServiceListeners } from './service-listeners.ts'
 
 interface Guest {
@@ -50,6 +53,11 @@ export async function runGateway(config: GatewayConfig): Promise<RunningGateway>
   return gateway
 }
 
+/** A guest that is checkpointed, with a TCP of its own. */
+function wantsResume({ attach, resume, hosts }: GuestConfig): boolean {
+  return attach === 'tcp' && resume === 'auto' && hosts.length > 0
+}
+
 class Gateway implements RunningGateway {
   readonly #config: GatewayConfig
   readonly #choice: SocketsChoice
@@ -60,6 +68,8 @@ class Gateway implements RunningGateway {
   readonly #guests = new Map<string, Guest>()
   readonly #closers: (() => Promise<void> | void)[] = []
   #links: HostLinks | undefined
+  /** TCP connections of a restored guest can be joined on this machine. */
+  #resumes = false
   #stopping: (() => void) | undefined
 
   constructor(config: GatewayConfig, choice: SocketsChoice) {
@@ -87,17 +97,38 @@ class Gateway implements RunningGateway {
     this.#closers.push(() => this.#links?.stop())
     const states = new GatewayStates(config.stateDir)
     await states.prepare()
+    this.#resumes = await this.#canResume()
     for (const guest of config.guests) this.#guests.set(guest.name, this.#newGuest(guest, states))
     for (const [name, guest] of this.#guests) await this.#startGuest(name, guest, states)
     this.#links.start()
     await this.#openDoors()
   }
 
+  /** Tries what joining TCP connections needs, if a guest may want it, and says what is missing. */
+  async #canResume(): Promise<boolean> {
+    if (!this.#config.guests.some(wantsResume)) return false
+    const support = await checkTcpResume({ mark: guestMark, shieldName: this.#config.name })
+    const missing = missingText(support)
+    if (support.resumes) this.#logger.event('resume.possible', { missing })
+    else this.#logger.event('resume.impossible', { missing })
+    return support.resumes
+  }
+
+  #newResumption(config: GuestConfig): Resumption | undefined {
+    if (!this.#resumes || !wantsResume(config)) return undefined
+    return new Resumption({
+      guest: config.name, sockets: this.#choice.sockets, connectMs: this.#config.timeouts.connectMs,
+      trouble: reason => this.#logger.event('shield.failed', { guest: config.name, reason })
+    })
+  }
+
   #newGuest(config: GuestConfig, states: GatewayStates): Guest {
     const observer = new GuestObserver(config, this.#logger, this.#metrics)
+    const resumption = this.#newResumption(config)
     const runner = new GuestRunner({
       config: this.#config, guest: config, logger: this.#logger, states,
-      newAttach: () => this.#newAttach(config),
+      resumption,
+      newAttach: () => resumption?.newAttach() ?? this.#newAttach(config),
       send: (host, envelope, message) => {
         observer.sending(message, monotonicNow())
         this.#links?.send(host, envelope, message)

@@ -1,8 +1,10 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import type { TcpInfo } from '../../src/net/tcp-info.ts'
+import { RawSender } from '../../src/net/raw-sender.ts'
+import { TcpState, type TcpInfo } from '../../src/net/tcp-info.ts'
+import { TcpFlag, writeSegment } from '../../src/net/tcp-segment.ts'
 import { run } from '../namespace.ts'
-import type { TcpImage } from '../net/tcp-image.ts'
+import { revived, type TcpImage } from '../net/tcp-image.ts'
 import type { GuestOrder } from './rewound-process.ts'
 
 interface Asked {
@@ -23,7 +25,9 @@ let guests = 0
 export class RewoundGuest {
   readonly #child: ChildProcess
   readonly #asked = new Map<number, Asked>()
+  readonly #sender = new RawSender()
   #next = 1
+  #known = 0
 
   private constructor(child: ChildProcess) {
     this.#child = child
@@ -42,11 +46,11 @@ export class RewoundGuest {
   static async start(): Promise<RewoundGuest> {
     const program = fileURLToPath(new URL('rewound-process.ts', import.meta.url))
     const child = fork(program, [], {
-      execPath: 'unshare', execArgv: ['-n', process.execPath, '--import=tsx'], serialization: 'advanced'
+      execPath: 'unshare', execArgv: ['-n', process.execPath, '--import=tsx']
     })
     const guest = new RewoundGuest(child)
     // It answers only once it is in its namespace.
-    await guest.ask({ op: 'run', command: ['ip', 'link', 'set', 'lo', 'up'] })
+    await guest.ask({ op: 'run', command: ['ip', 'link'] })
     await guest.#join(`tgr${++guests}`)
     return guest
   }
@@ -77,8 +81,16 @@ export class RewoundGuest {
     return family === 4 ? `${guestAddress[4]}:${port}` : `[${guestAddress[6]}]:${port}`
   }
 
+  /** The number of the connection that came in after all that are known. */
+  async nextAccepted(): Promise<number> {
+    this.#known++
+    await this.accepted(this.#known)
+    return this.#known - 1
+  }
+
   accepted(count: number): Promise<unknown> { return this.ask({ op: 'accepted', count }) }
   resume(at: number): Promise<unknown> { return this.ask({ op: 'resume', at }) }
+  pause(at: number): Promise<unknown> { return this.ask({ op: 'pause', at }) }
   end(at: number): Promise<unknown> { return this.ask({ op: 'end', at }) }
   reset(at: number): Promise<unknown> { return this.ask({ op: 'reset', at }) }
   vanish(at: number): Promise<unknown> { return this.ask({ op: 'vanish', at }) }
@@ -87,10 +99,70 @@ export class RewoundGuest {
   }
 
   told(at: number, what: string): Promise<unknown> { return this.ask({ op: 'told', at, what }) }
-  async dump(at: number): Promise<TcpImage> { return await this.ask({ op: 'dump', at }) as TcpImage }
+  async dump(at: number): Promise<TcpImage> {
+    return revived(await this.ask({ op: 'dump', at }) as TcpImage)
+  }
+
   async info(at: number): Promise<TcpInfo> { return await this.ask({ op: 'info', at }) as TcpInfo }
+  /**
+   * Puts a connection back as it was saved. Its ends come about as they had: this side's FIN is sent once
+   * more in the gateway's name, and the guest's own one is acknowledged if it had been.
+   */
   async restore(image: TcpImage): Promise<number> {
-    return await this.ask({ op: 'restore', image }) as number
+    const at = await this.ask({ op: 'restore', image }) as number
+    this.#known = at + 1
+    await this.#leadTo(at, image)
+    return at
+  }
+
+  async #leadTo(at: number, image: TcpImage): Promise<void> {
+    const { state, sendNext, receiveNext } = image
+    const fin = (receiveNext - 1 + 2 ** 32) % 2 ** 32
+    const beforeFin = (sendNext - 1 + 2 ** 32) % 2 ** 32
+    const { established, closeWait, finWait1, finWait2, closing, lastAck, timeWait } = TcpState
+    switch (state) {
+      case established: return
+      case closeWait: await this.#say(image, fin, sendNext, true); break
+      case lastAck:
+        await this.#say(image, fin, beforeFin, true)
+        await this.until(at, closeWait)
+        await this.end(at)
+        break
+      case finWait1: await this.end(at); break
+      case finWait2:
+        await this.end(at)
+        await this.until(at, finWait1)
+        await this.#say(image, receiveNext, sendNext, false)
+        break
+      case closing:
+        await this.end(at)
+        await this.until(at, finWait1)
+        await this.#say(image, fin, beforeFin, true)
+        break
+      case timeWait:
+        await this.end(at)
+        await this.until(at, finWait1)
+        await this.#say(image, fin, sendNext, true)
+        break
+      default: throw new Error(`no connection is led to the state ${state}`)
+    }
+    // A socket that comes to TIME-WAIT leaves its place to a smaller one, and is closed itself.
+    await this.until(at, state === timeWait ? TcpState.close : state)
+  }
+
+  /** A segment without data as the gateway had sent it. */
+  async #say(image: TcpImage, sequence: number, acknowledgement: number, fin: boolean): Promise<void> {
+    const flags = TcpFlag.ack | (fin ? TcpFlag.fin : 0)
+    const { local: to, remote: from } = image
+    const segment = { from, to, sequence, acknowledgement, flags, window: 0xffff }
+    this.#sender.send(writeSegment(segment, new Uint8Array(0)), to.address)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  /** Resolves when the connection has come to this state, which it does within some round trips. */
+  async until(at: number, state: number): Promise<void> {
+    for (let asked = 0; asked < 5000; asked++) if ((await this.info(at)).state === state) return
+    throw new Error(`connection ${at} is in state ${(await this.info(at)).state}, not ${state}`)
   }
 
 
@@ -100,6 +172,7 @@ export class RewoundGuest {
   }
 
   stop(): void {
+    this.#sender.close()
     this.#child.disconnect()
   }
 }

@@ -4,7 +4,7 @@ import type { SocketSide } from '../../src/net/sockets.ts'
 import { tcpInfo, type TcpInfo } from '../../src/net/tcp-info.ts'
 import { disconnectSilently } from '../../src/net/tcp-repair.ts'
 import { run } from '../namespace.ts'
-import { dump, restore, type TcpImage } from '../net/tcp-image.ts'
+import { dump, restore, revived, type TcpImage } from '../net/tcp-image.ts'
 import { Recorder } from './recorder.ts'
 
 /*
@@ -28,6 +28,8 @@ interface Held {
   readonly events: Recorder
 }
 
+// The trial that chooses the sockets goes over loopback.
+run('ip', 'link', 'set', 'lo', 'up')
 const { sockets } = await chooseSockets()
 const sides: Held[] = []
 let arrivals: (() => void)[] = []
@@ -73,8 +75,8 @@ async function carryOut(order: GuestOrder): Promise<unknown> {
     case 'vanish': vanish(held(order.at).side); return
     case 'dump': return dump(held(order.at).side.descriptor)
     case 'info': return tcpInfo(held(order.at).side.descriptor) satisfies TcpInfo
-    case 'write': held(order.at).side.write(order.bytes); return
-    case 'restore': return keep(sockets.adopt(restore(order.image)))
+    case 'write': held(order.at).side.write(Buffer.from(order.bytes)); return
+    case 'restore': return keep(sockets.adopt(restore(revived(order.image))))
     case 'heard': {
       const { events } = held(order.at)
       await events.until(() => events.length >= order.bytes)

@@ -1,9 +1,8 @@
 import { closeDescriptor, libc } from '../../src/net/libc.ts'
-import { setBytes } from '../../src/net/socket-options.ts'
 import { tcpInfo, TcpState } from '../../src/net/tcp-info.ts'
 import {
   agreementOf, enterRepair, leaveRepair, nameOf, queueSequence, rebuild, receiveQueue, selectQueue, sendQueue,
-  timestampOf, windowOf, type RepairWindow, type TcpConnection
+  setWindow, timestampOf, windowOf, type RepairWindow, type TcpConnection
 } from '../../src/net/tcp-repair.ts'
 
 /*
@@ -45,7 +44,7 @@ export function dump(descriptor: number): TcpImage {
   enterRepair(descriptor)
   try {
     const { state } = tcpInfo(descriptor)
-    const finSent = state !== TcpState.established && state !== TcpState.closeWait
+    const { sent: finSent } = finsOf(state)
     selectQueue(descriptor, receiveQueue)
     const receiveNext = queueSequence(descriptor)
     const unread = peeked(descriptor, counted(descriptor, siocInq))
@@ -67,23 +66,40 @@ export function dump(descriptor: number): TcpImage {
   }
 }
 
+/** An image that went over IPC, where a Buffer becomes an object. */
+export function revived(image: TcpImage): TcpImage {
+  const { unread, unacknowledged, unsent } = image
+  return {
+    ...image, unread: Buffer.from(unread), unacknowledged: Buffer.from(unacknowledged),
+    unsent: Buffer.from(unsent)
+  }
+}
+
+/** Whether the socket's own FIN, and the other side's, count in its sequence numbers. */
+function finsOf(state: number): { readonly sent: boolean, readonly taken: boolean } {
+  const { established, closeWait, lastAck, closing, timeWait } = TcpState
+  return {
+    sent: state !== established && state !== closeWait,
+    taken: [closeWait, lastAck, closing, timeWait].some((one) => one === state)
+  }
+}
+
 /**
- * Rebuilds the socket of an ESTABLISHED image as it was; no packet leaves before what had never been sent.
+ * Rebuilds the socket as it was, but for the ends of its streams: to those it is led by real segments (see
+ * rewound-guest.ts). No packet leaves before what had never been sent.
  */
 export function restore(image: TcpImage): number {
   const { unread, unacknowledged, unsent } = image
-  const outstanding = unacknowledged.length + unsent.length
-  const receiveNext = before(image.receiveNext, unread.length)
-  const sendNext = before(image.sendNext, outstanding)
-  const descriptor = rebuild({ ...image, receiveNext, sendNext }, { mark: 0 })
+  const { sent, taken } = finsOf(image.state)
+  const reached = before(image.receiveNext, taken ? 1 : 0)
+  const outstanding = unacknowledged.length + unsent.length + (sent ? 1 : 0)
+  const descriptor = rebuild({
+    ...image, receiveNext: before(reached, unread.length), sendNext: before(image.sendNext, outstanding)
+  }, { mark: 0 })
   try {
     fill(descriptor, receiveQueue, unread)
     fill(descriptor, sendQueue, unacknowledged)
-    const { sendSequence, sendWindow, maxWindow, receiveWindow, receiveUpdate } = image.window
-    const bytes = Buffer.alloc(20)
-    const values = [sendSequence, sendWindow, maxWindow, receiveWindow, receiveUpdate]
-    for (const [n, value] of values.entries()) bytes.writeUInt32LE(value, n * 4)
-    setBytes(descriptor, 6, 29, bytes, 'TCP_REPAIR_WINDOW')
+    setWindow(descriptor, { ...image.window, sendSequence: reached, receiveUpdate: reached })
     leaveRepair(descriptor)
     if (unsent.length > 0) sendAll(descriptor, unsent)
     return descriptor
