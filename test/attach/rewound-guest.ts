@@ -173,6 +173,7 @@ export class RewoundGuest {
 
   stop(): void {
     this.#sender.close()
+    this.#asked.clear()
     this.#child.disconnect()
   }
 }

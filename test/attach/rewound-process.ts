@@ -87,9 +87,13 @@ async function carryOut(order: GuestOrder): Promise<unknown> {
   }
 }
 
+/** The test may have ended before an answer that it no longer waits for. */
+function answer(about: { readonly id: number, readonly result?: unknown, readonly error?: string }): void {
+  if (process.connected) process.send?.(about, undefined, undefined, () => undefined)
+}
+
 process.on('message', ({ id, order }: { id: number, order: GuestOrder }) => {
   carryOut(order).then(
-    (result) => process.send?.({ id, result }),
-    (error: unknown) => process.send?.({ id, error: messageOf(error) }))
+    (result) => answer({ id, result }), (error: unknown) => answer({ id, error: messageOf(error) }))
 })
 process.on('disconnect', () => process.exit())
