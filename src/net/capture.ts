@@ -1,3 +1,4 @@
+import { createSocket } from 'node:dgram'
 import { messageOf, TailgateError } from '../base/errors.ts'
 import { installedPackage, optionalPackage, type LoadPackage } from './optional-package.ts'
 import { readSegment, type ReadSegment } from './tcp-segment.ts'
@@ -17,7 +18,6 @@ interface PcapSession {
   readonly link_type: string
   on(event: 'packet', told: (packet: PcapPacket) => void): void
   close(): void
-  readonly session: { read_callback(): void }
 }
 
 interface PcapPackage {
@@ -39,12 +39,16 @@ export interface Capture {
 }
 
 export interface CaptureOptions {
-  /** `any` is all of them, also those that come later. */
-  readonly device: string
   /** As pcap-filter(7) has it. */
   readonly filter: string
   readonly load?: LoadPackage
 }
+
+/** All devices, also those that come later. */
+const device = 'any'
+/** Nothing of this machine uses the discard port (RFC 863) of its own loopback. */
+const wakeAddress = '127.0.0.1'
+const wakePort = 9
 
 /**
  * Tells `arrived` of each TCP segment that the filter lets through. One may be told twice where a packet
@@ -52,41 +56,42 @@ export interface CaptureOptions {
  */
 export function openCapture(options: CaptureOptions, arrived: (segment: ReadSegment) => void): Capture {
   const pcap = optionalPackage('pcap', options.load ?? installedPackage) as PcapPackage
-  const session = openSession(pcap, options)
+  const session = openSession(pcap, options.filter)
   const skipped = linkHeaderBytes[session.link_type]
   if (skipped === undefined) {
-    closeSession(session, false)
-    const what = `packets of ${options.device} cannot be read: its link layer is ${session.link_type}`
-    throw new TailgateError('E_ATTACH', `${what}; name an Ethernet device`)
+    closeSession(session)
+    const what = `captured packets cannot be read: their link layer is ${session.link_type}`
+    throw new TailgateError('E_ATTACH', `${what}; take a libpcap that gives LINKTYPE_LINUX_SLL`)
   }
-  let reading = false
   session.on('packet', ({ buf, header }) => {
     const segment = readSegment(buf.subarray(skipped, header.readUInt32LE(8)))
-    reading = true
     if (segment !== undefined) arrived(segment)
-    reading = false
   })
-  return { close: () => closeSession(session, reading) }
+  return { close: () => closeSession(session) }
 }
 
-/**
- * The package lets go of its descriptor when it comes to read the next time, which without a packet is never;
- * so it is made to, unless it is reading at this moment.
- */
-function closeSession(session: PcapSession, reading: boolean): void {
-  session.close()
-  if (!reading) session.session.read_callback()
-}
-
-function openSession(pcap: PcapPackage, { device, filter }: CaptureOptions): PcapSession {
+function openSession(pcap: PcapPackage, filter: string): PcapSession {
   try {
     return pcap.createSession(device, {
-      filter, snap_length: snapBytes, buffer_size: ringBytes, promiscuous: false,
+      filter: `(${filter}) or (udp and dst host ${wakeAddress} and dst port ${wakePort})`,
+      snap_length: snapBytes, buffer_size: ringBytes, promiscuous: false,
       // Packets are told when they come; the package's own default waits a second for more.
       buffer_timeout: 0
     })
   } catch (cause) {
-    const why = `packets of ${device} cannot be captured; give this process the capability cap_net_raw`
+    const why = 'packets cannot be captured; give this process the capability cap_net_raw'
     throw new TailgateError('E_ATTACH', `${why}: ${messageOf(cause)}`, { cause })
   }
+}
+
+/**
+ * The package lets go of its descriptor, which keeps the process alive, only when it comes to read a packet
+ * the next time. So it is sent one that every filter lets through.
+ */
+function closeSession(session: PcapSession): void {
+  session.close()
+  const socket = createSocket('udp4')
+  // Refused is as good as taken: the packet has passed.
+  socket.on('error', () => undefined)
+  socket.send('', wakePort, wakeAddress, () => socket.close())
 }

@@ -124,7 +124,7 @@ export class RawProbe {
   #listenTo(address: string): void {
     if (this.#captures.has(address)) return
     const filter = `tcp and src host ${address}`
-    this.#captures.set(address, openCapture({ device: 'any', filter }, (segment) => this.#arrived(segment)))
+    this.#captures.set(address, openCapture({ filter }, (segment) => this.#arrived(segment)))
   }
 
   #arrived(segment: ReadSegment): void {

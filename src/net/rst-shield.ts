@@ -88,13 +88,18 @@ export function shieldTable(name: string): string {
 
 function runNft(program: string, script: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, ['-f', '-'], { stdio: ['pipe', 'ignore', 'pipe'], timeout: nftTimeoutMs })
+    const child = spawn(program, ['-f', '-'], { stdio: ['pipe', 'ignore', 'pipe'] })
+    const limit = setTimeout(() => child.kill('SIGKILL'), nftTimeoutMs)
     let said = ''
     child.stderr.setEncoding('utf8').on('data', (text: string) => { said = (said + text).slice(0, 2000) })
     // It may refuse to run before it has read anything.
     child.stdin.on('error', () => undefined)
-    child.once('error', (cause) => reject(nftMissing(program, cause)))
+    child.once('error', (cause) => {
+      clearTimeout(limit)
+      reject(nftMissing(program, cause))
+    })
     child.once('close', (status, signal) => {
+      clearTimeout(limit)
       if (status === 0) resolve()
       else reject(nftRefused(said, status ?? signal))
     })

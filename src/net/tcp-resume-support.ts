@@ -126,7 +126,7 @@ function tryProbe(load: LoadPackage): void {
 }
 
 function tryCapture(load: LoadPackage): void {
-  openCapture({ device: 'any', filter: 'tcp and port 1', load }, () => undefined).close()
+  openCapture({ filter: 'tcp and port 1', load }, () => undefined).close()
 }
 
 /** A kernel with address translation finds none for this socket; one without does not know the question. */
