@@ -92,6 +92,9 @@ export const guest = table('guest', {
   attach: defaulted(choice('tcp', 'embedded'), 'tcp',
     "How the guest's connections are joined. `embedded` only for the embedded guest, which knows its own "
     + "offsets."),
+  resume: defaulted(choice('auto', 'off'), 'auto',
+    'With attach `tcp` and hosts: `auto` joins the connections of a restored guest again where this machine '
+    + 'has what that needs; `off` never does, for engines that restore nothing (`blackhole`, `none`).'),
   hosts: many(list('list of hosts', host),
     'The machines that may run the guest, in order of preference; the first is the first primary, the next '
     + 'one its '

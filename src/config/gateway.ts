@@ -114,6 +114,7 @@ function buildGuest(guest: FileGuest): GuestConfig {
   return {
     name: guest.name,
     attach: guest.attach,
+    resume: guest.resume,
     hosts: guest.hosts.map(({ name, link, fence }) => ({ name: hostName(name), link, fence })),
     durability: guest.durability,
     checkpointIntervalMs: guest.checkpoint_interval,

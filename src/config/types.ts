@@ -68,6 +68,8 @@ export interface GatewayTimeouts {
 export interface GuestConfig {
   readonly name: string
   readonly attach: AttachKind
+  /** Whether TCP connections are joined again in a restored guest, where that can be done. */
+  readonly resume: 'auto' | 'off'
   /** In order of preference; the first is the first primary. Empty: a plain guest. One: never protected. */
   readonly hosts: readonly GuestHostConfig[]
   readonly durability: Durability

@@ -6,6 +6,7 @@ import type { AttachResult, OpenResult } from '../core/gateway/port.ts'
 import type { Connection } from '../core/gateway/connection.ts'
 import type { StreamEvents } from '../core/stream.ts'
 import { drainReads, type Drained } from '../net/drain-reads.ts'
+import type { Resumption } from './resumption.ts'
 
 /** Draining is bounded by turns of the event loop; each reads at least one buffer of some socket. */
 const drainLimits = { bytesMax: Number.MAX_SAFE_INTEGER, roundsMax: 100_000 }
@@ -18,6 +19,8 @@ export interface GuestPathOptions {
   readonly floor: (connection: ConnectionId, floor: InputOffset) => void
   /** The guest has taken the client's reset. */
   readonly resetTaken: (connection: ConnectionId) => void
+  /** For a guest whose TCP connections can be joined again. */
+  readonly resumption?: Resumption | undefined
 }
 
 /** The gateway's way to the guest of the present generation. */
@@ -68,12 +71,21 @@ export class GuestPath {
    * turn of the event loop has brought nothing more.
    */
   drain(connections: ReadonlyMap<ConnectionId, Connection>, done: () => void): void {
-    drainReads([...connections.values()].map(drained), drainLimits, () => done())
+    const { fixedEndpoints, resumption } = this.#options
+    const named = [...fixedEndpoints, ...this.#endpoints].filter((endpoint) => endpoint !== undefined)
+    const shielded = resumption?.cut(named) ?? Promise.resolve()
+    drainReads([...connections.values()].map(drained), drainLimits, () => void shielded.then(done))
   }
 
-  close(): void {
+  /** The failover is over, or was given up. */
+  settled(): void {
+    void this.#options.resumption?.settled()
+  }
+
+  async close(): Promise<void> {
     this.#attach?.close()
     this.#attach = undefined
+    await this.#options.resumption?.settled()
   }
 
   #current(): Attach {

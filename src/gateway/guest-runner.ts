@@ -11,6 +11,7 @@ import type { Logger } from '../observe/logger.ts'
 import { runFence } from './fence.ts'
 import type { GatewayStates } from './gateway-state.ts'
 import { GuestPath } from './guest-path.ts'
+import type { Resumption } from './resumption.ts'
 import { addressOf, guestSettings } from './guest-settings.ts'
 
 /** Ticks come this often at most, and at least four times per heartbeat interval. Milliseconds. */
@@ -22,6 +23,8 @@ export interface GuestRunnerOptions {
   readonly logger: Logger
   readonly states: GatewayStates
   readonly newAttach: () => Attach
+  /** For a guest whose TCP connections can be joined again. */
+  readonly resumption: Resumption | undefined
   readonly send: (host: HostName, envelope: Envelope, message: GatewayMessage) => void
   readonly report: (report: GatewayReport, now: Millis) => void
   readonly tickLate: (lateMs: number) => void
@@ -47,11 +50,14 @@ export class GuestRunner {
     this.config = options.guest
     this.#path = new GuestPath({
       newAttach: options.newAttach,
+      resumption: options.resumption,
       fixedEndpoints: options.guest.services.map(({ to }) => to === undefined ? undefined : addressOf(to)),
       floor: (connection, floor) => this.core.noteFloor(connection, floor),
       resetTaken: connection => this.core.dataPath.floors.resetTaken(connection)
     })
-    this.core = new GuestGateway(guestSettings(options.config, options.guest), this.#port(), monotonicNow())
+    const resumes = options.resumption !== undefined
+    const settings = guestSettings(options.config, options.guest, resumes)
+    this.core = new GuestGateway(settings, this.#port(), monotonicNow())
   }
 
   start(state: GatewayState | undefined): void {
@@ -79,14 +85,14 @@ export class GuestRunner {
     this.core.message(host, envelope, message, monotonicNow())
   }
 
-  stop(): void {
+  async stop(): Promise<void> {
     clearInterval(this.#timer)
     this.core.dataPath.killAll('shutdown')
-    this.#path.close()
+    await this.#path.close()
   }
 
   #port(): GatewayPort {
-    const { send, report } = this.#options
+    const { send } = this.#options
     const path = this.#path
     return {
       hash: (bytes, previous) => outputHash(crc32(bytes, previous)),
@@ -104,8 +110,15 @@ export class GuestRunner {
       cutPath: done => path.drain(this.core.dataPath.connections, done),
       persist: (state, done) => this.#persist(state, done),
       fence: (host, done) => this.#fence(host, done),
-      report: about => report(about, monotonicNow())
+      report: about => this.#report(about)
     }
+  }
+
+  #report(about: GatewayReport): void {
+    const over = about.type === 'failover-done'
+      || (about.type === 'protection' && about.protection.state === 'lost')
+    if (over) this.#path.settled()
+    this.#options.report(about, monotonicNow())
   }
 
   /**

@@ -1,8 +1,11 @@
 import type { Address, GatewayConfig, GuestConfig } from '../config/types.ts'
 import type { GuestSettings } from '../core/gateway/settings.ts'
 
-/** What the core is told of one guest of the configuration. */
-export function guestSettings(config: GatewayConfig, guest: GuestConfig): GuestSettings {
+/**
+ * What the core is told of one guest of the configuration. `resumes`: its TCP connections can be joined
+ * again, and what the guest has acknowledged is asked of the kernel.
+ */
+export function guestSettings(config: GatewayConfig, guest: GuestConfig, resumes: boolean): GuestSettings {
   return {
     name: guest.name,
     hosts: guest.hosts.map(host => ({
@@ -26,7 +29,7 @@ export function guestSettings(config: GatewayConfig, guest: GuestConfig): GuestS
     heldBytes: config.limits.heldBytes,
     connectionBytes: config.limits.clientBufferBytes,
     connections: config.limits.connections,
-    floorsFromBacklog: guest.attach === 'tcp',
+    floorsFromBacklog: guest.attach === 'tcp' && !resumes,
     resetsTold: guest.attach === 'embedded'
   }
 }

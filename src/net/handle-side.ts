@@ -151,6 +151,10 @@ export class HandleSide implements SocketSide, TcpOwner, Flushable {
     return this.#gone
   }
 
+  get descriptor(): number {
+    return this.#gone ? -1 : this.#handle.fd
+  }
+
   get backlog(): number {
     return this.#writing ? this.#gathered + this.#handle.writeQueueSize : this.#gathered
   }

@@ -64,6 +64,11 @@ export class NetSide implements SocketSide {
     return this.#silent || this.#socket.destroyed
   }
 
+  get descriptor(): number {
+    const { _handle: handle } = this.#socket as Socket & { readonly _handle?: { readonly fd: number } | null }
+    return this.closed ? -1 : handle?.fd ?? -1
+  }
+
   get backlog(): number {
     return this.#socket.writableLength
   }

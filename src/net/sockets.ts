@@ -37,6 +37,8 @@ export interface SocketSide extends StreamSide {
   readonly bytesRead: number
   /** It is over: nothing is told any more, and the descriptor is closed or about to be. */
   readonly closed: boolean
+  /** The file descriptor, for calls that Node does not have; -1 when it is over. Never close it. */
+  readonly descriptor: number
   /** Says who is told. Once, before the side is resumed or written to. */
   attach(events: StreamEvents): void
 }

@@ -18,6 +18,8 @@ export interface TcpHandle {
   owner: TcpOwner | undefined
   /** Bytes given to libuv that the kernel has not taken. */
   readonly writeQueueSize: number
+  /** The descriptor; -1 when there is none. */
+  readonly fd: number
   useUserBuffer(buffer: Uint8Array): void
   /** Takes over a descriptor, which is closed with the handle. */
   open(descriptor: number): number
@@ -122,5 +124,5 @@ function checked(tcp: Internals, stream: Internals, uv: Internals): TcpBinding |
 const methodNames = [
   'open', 'useUserBuffer', 'readStart', 'readStop', 'writeBuffer', 'writev', 'shutdown', 'reset', 'close',
   'setNoDelay', 'getpeername', 'getsockname', 'bind', 'bind6', 'listen', 'connect', 'connect6',
-  'writeQueueSize', 'onread'
+  'writeQueueSize', 'onread', 'fd'
 ]

@@ -20,6 +20,14 @@ export const logEvents = {
   'state.lost': event('warn', 'the state file cannot be read: the agents are asked',
     { path: 'string', error: 'string' }),
 
+  'resume.possible': event('info', 'TCP connections of a restored guest can be joined',
+    { missing: 'string' }),
+  'resume.impossible': event('warn',
+    'TCP connections of a restored guest cannot be joined: such guests are not protected',
+    { missing: 'string' }),
+  'shield.failed': event('error', 'the packet filter refused the reset shield: connections are reset',
+    { guest: 'string', reason: 'string' }),
+
   'service.listening': event('info', 'a service takes connections',
     { guest: 'string', service: 'string', address: 'string', release: 'string' }),
   'metrics.listening': event('info', 'the metrics listener is open', { address: 'string' }),

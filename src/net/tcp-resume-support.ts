@@ -1,0 +1,142 @@
+import { messageOf } from '../base/errors.ts'
+import { openCapture } from './capture.ts'
+import { closeDescriptor, codeOfCall, libc } from './libc.ts'
+import { installedPackage, type LoadPackage } from './optional-package.ts'
+import { RawSender } from './raw-sender.ts'
+import { RstShield } from './rst-shield.ts'
+import { markOf, originalDestination, setMark, setTransparent } from './socket-options.ts'
+import { tcpInfo } from './tcp-info.ts'
+import {
+  enterRepair, leaveRepair, newSocket, selectQueue, sendQueue, setQueueSequence
+} from './tcp-repair.ts'
+
+/** What is tried, and what is lost without it. */
+const consequences = {
+  calls: 'connections of a restored guest cannot be joined',
+  info: 'the log keeps all input until its connection has finished',
+  mark: 'connections of a restored guest cannot be joined',
+  repair: 'connections of a restored guest cannot be joined',
+  probe: 'connections of a restored guest cannot be joined',
+  capture: 'connections of a restored guest cannot be joined',
+  shield: 'connections of a restored guest cannot be joined',
+  redirect: 'clients that a REDIRECT rule brought cannot be told apart by where they wanted to go',
+  transparent: 'a guest cannot see the addresses of its clients'
+} as const
+
+export type SupportPartName = keyof typeof consequences
+
+/** One part, and in a sentence each why it does not work and what follows from that. */
+export type SupportPart =
+  | { readonly part: SupportPartName, readonly ok: true }
+  | { readonly part: SupportPartName, readonly ok: false, readonly missing: string, readonly without: string }
+
+export interface TcpResumeSupport {
+  readonly parts: readonly SupportPart[]
+  /** Connections of a restored guest can be joined. */
+  readonly resumes: boolean
+}
+
+/** Without these, no connection is resumed. */
+const needed: readonly SupportPartName[] = ['calls', 'info', 'mark', 'repair', 'probe', 'capture', 'shield']
+
+export interface SupportOptions {
+  /** Where packages come from. */
+  readonly load?: LoadPackage
+  /** The program of nftables. */
+  readonly nft?: string
+  readonly mark: number
+  /** Whose shield is tried on; see {@link RstShield}. */
+  readonly shieldName: string
+}
+
+/**
+ * Tries each part of TCP resume on this kernel with the rights of this process: a socket in repair mode, a
+ * mark, a raw socket, a capture, a table of nftables. Leaves nothing behind.
+ */
+export async function checkTcpResume(options: SupportOptions): Promise<TcpResumeSupport> {
+  const { load = installedPackage } = options
+  const parts: SupportPart[] = [
+    tried('calls', () => { libc(load) }),
+    tried('info', () => withSocket(load, (socket) => { tcpInfo(socket) })),
+    tried('mark', () => withSocket(load, (socket) => tryMark(socket, options.mark))),
+    tried('repair', () => withSocket(load, tryRepair)),
+    tried('probe', () => tryProbe(load)),
+    tried('capture', () => tryCapture(load)),
+    await triedShield(options),
+    tried('redirect', () => withSocket(load, tryRedirect)),
+    tried('transparent', () => withSocket(load, (socket) => setTransparent(socket, 4)))
+  ]
+  return { parts, resumes: parts.every(({ part, ok }) => ok || !needed.includes(part)) }
+}
+
+/** What does not work, for people; empty if everything does. */
+export function missingText({ parts }: TcpResumeSupport): string {
+  return parts.flatMap((part) => part.ok ? [] : [`${part.part}: ${part.missing}`]).join('; ')
+}
+
+function tried(part: SupportPartName, attempt: () => void): SupportPart {
+  try {
+    attempt()
+    return { part, ok: true }
+  } catch (error) {
+    return { part, ok: false, missing: messageOf(error), without: consequences[part] }
+  }
+}
+
+async function triedShield({ nft, mark, shieldName }: SupportOptions): Promise<SupportPart> {
+  const shield = new RstShield({ name: shieldName, mark, ...nft === undefined ? {} : { nft } })
+  try {
+    await shield.arm(['127.0.0.1', '::1'])
+    await shield.disarm()
+    return { part: 'shield', ok: true }
+  } catch (error) {
+    return { part: 'shield', ok: false, missing: messageOf(error), without: consequences.shield }
+  }
+}
+
+function withSocket(load: LoadPackage, attempt: (socket: number) => void): void {
+  libc(load)
+  const socket = newSocket(4)
+  try {
+    attempt(socket)
+  } finally {
+    closeDescriptor(socket)
+  }
+}
+
+function tryMark(socket: number, mark: number): void {
+  setMark(socket, mark)
+  if (markOf(socket) !== mark) throw new Error('SO_MARK is not kept by this kernel')
+}
+
+function tryRepair(socket: number): void {
+  enterRepair(socket)
+  selectQueue(socket, sendQueue)
+  setQueueSequence(socket, 1)
+  leaveRepair(socket)
+}
+
+function tryProbe(load: LoadPackage): void {
+  const sender = new RawSender(load)
+  try {
+    sender.open(4)
+  } finally {
+    sender.close()
+  }
+}
+
+function tryCapture(load: LoadPackage): void {
+  openCapture({ filter: 'tcp and port 1', load }, () => undefined).close()
+}
+
+/** A kernel with address translation finds none for this socket; one without does not know the question. */
+function tryRedirect(socket: number): void {
+  try {
+    originalDestination(socket, 4)
+  } catch (error) {
+    const code = codeOfCall(error)
+    if (code === 'ENOENT' || code === 'ENOTCONN') return
+    const what = 'SO_ORIGINAL_DST is not known: load nf_conntrack and nf_nat into the kernel'
+    throw new Error(`${what} (${String(code)})`, { cause: error })
+  }
+}

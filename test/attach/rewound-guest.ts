@@ -1,0 +1,179 @@
+import { fork, type ChildProcess } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { RawSender } from '../../src/net/raw-sender.ts'
+import { TcpState, type TcpInfo } from '../../src/net/tcp-info.ts'
+import { TcpFlag, writeSegment } from '../../src/net/tcp-segment.ts'
+import { run } from '../namespace.ts'
+import { revived, type TcpImage } from '../net/tcp-image.ts'
+import type { GuestOrder } from './rewound-process.ts'
+
+interface Asked {
+  readonly resolve: (result: unknown) => void
+  readonly reject: (error: Error) => void
+}
+
+export const guestAddress = { 4: '10.77.0.2', 6: 'fd77::2' } as const
+export const gatewayAddress = { 4: '10.77.0.1', 6: 'fd77::1' } as const
+export const guestPort = 7700
+
+let guests = 0
+
+/**
+ * A process in a network namespace of its own, joined to this one's by a pair of virtual Ethernet devices: a
+ * guest whose TCP is a real kernel's, and whose connections go back to where they were saved.
+ */
+export class RewoundGuest {
+  readonly #child: ChildProcess
+  readonly #asked = new Map<number, Asked>()
+  readonly #sender = new RawSender()
+  #next = 1
+  #known = 0
+
+  private constructor(child: ChildProcess) {
+    this.#child = child
+    child.on('message', ({ id, result, error }: { id: number, result?: unknown, error?: string }) => {
+      const asked = this.#asked.get(id)
+      this.#asked.delete(id)
+      if (error === undefined) asked?.resolve(result)
+      else asked?.reject(new Error(error))
+    })
+    child.on('exit', () => {
+      for (const { reject } of this.#asked.values()) reject(new Error('the guest process has ended'))
+    })
+  }
+
+  /** In a namespace where this process may do as root does. */
+  static async start(): Promise<RewoundGuest> {
+    const program = fileURLToPath(new URL('rewound-process.ts', import.meta.url))
+    const child = fork(program, [], {
+      execPath: 'unshare', execArgv: ['-n', process.execPath, '--import=tsx']
+    })
+    const guest = new RewoundGuest(child)
+    // It answers only once it is in its namespace.
+    await guest.ask({ op: 'run', command: ['ip', 'link'] })
+    await guest.#join(`tgr${++guests}`)
+    return guest
+  }
+
+  async #join(device: string): Promise<void> {
+    const pid = String(this.#child.pid)
+    run('ip', 'link', 'add', device, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', pid)
+    run('ip', 'addr', 'add', `${gatewayAddress[4]}/24`, 'dev', device)
+    run('ip', 'addr', 'add', `${gatewayAddress[6]}/64`, 'dev', device, 'nodad')
+    run('ip', 'link', 'set', device, 'up')
+    for (const command of [
+      ['ip', 'addr', 'add', `${guestAddress[4]}/24`, 'dev', 'eth0'],
+      ['ip', 'addr', 'add', `${guestAddress[6]}/64`, 'dev', 'eth0', 'nodad'],
+      ['ip', 'link', 'set', 'eth0', 'up']
+    ]) await this.ask({ op: 'run', command })
+  }
+
+  ask(order: GuestOrder): Promise<unknown> {
+    const id = this.#next++
+    return new Promise((resolve, reject) => {
+      this.#asked.set(id, { resolve, reject })
+      this.#child.send({ id, order })
+    })
+  }
+
+  async listen(family: 4 | 6 = 4, port: number = guestPort): Promise<string> {
+    await this.ask({ op: 'listen', host: guestAddress[family], port })
+    return family === 4 ? `${guestAddress[4]}:${port}` : `[${guestAddress[6]}]:${port}`
+  }
+
+  /** The number of the connection that came in after all that are known. */
+  async nextAccepted(): Promise<number> {
+    this.#known++
+    await this.accepted(this.#known)
+    return this.#known - 1
+  }
+
+  accepted(count: number): Promise<unknown> { return this.ask({ op: 'accepted', count }) }
+  resume(at: number): Promise<unknown> { return this.ask({ op: 'resume', at }) }
+  pause(at: number): Promise<unknown> { return this.ask({ op: 'pause', at }) }
+  end(at: number): Promise<unknown> { return this.ask({ op: 'end', at }) }
+  reset(at: number): Promise<unknown> { return this.ask({ op: 'reset', at }) }
+  vanish(at: number): Promise<unknown> { return this.ask({ op: 'vanish', at }) }
+  write(at: number, text: string | Buffer): Promise<unknown> {
+    return this.ask({ op: 'write', at, bytes: Buffer.from(text) })
+  }
+
+  told(at: number, what: string): Promise<unknown> { return this.ask({ op: 'told', at, what }) }
+  async dump(at: number): Promise<TcpImage> {
+    return revived(await this.ask({ op: 'dump', at }) as TcpImage)
+  }
+
+  async info(at: number): Promise<TcpInfo> { return await this.ask({ op: 'info', at }) as TcpInfo }
+  /**
+   * Puts a connection back as it was saved. Its ends come about as they had: this side's FIN is sent once
+   * more in the gateway's name, and the guest's own one is acknowledged if it had been.
+   */
+  async restore(image: TcpImage): Promise<number> {
+    const at = await this.ask({ op: 'restore', image }) as number
+    this.#known = at + 1
+    await this.#leadTo(at, image)
+    return at
+  }
+
+  async #leadTo(at: number, image: TcpImage): Promise<void> {
+    const { state, sendNext, receiveNext } = image
+    const fin = (receiveNext - 1 + 2 ** 32) % 2 ** 32
+    const beforeFin = (sendNext - 1 + 2 ** 32) % 2 ** 32
+    const { established, closeWait, finWait1, finWait2, closing, lastAck, timeWait } = TcpState
+    switch (state) {
+      case established: return
+      case closeWait: await this.#say(image, fin, sendNext, true); break
+      case lastAck:
+        await this.#say(image, fin, beforeFin, true)
+        await this.until(at, closeWait)
+        await this.end(at)
+        break
+      case finWait1: await this.end(at); break
+      case finWait2:
+        await this.end(at)
+        await this.until(at, finWait1)
+        await this.#say(image, receiveNext, sendNext, false)
+        break
+      case closing:
+        await this.end(at)
+        await this.until(at, finWait1)
+        await this.#say(image, fin, beforeFin, true)
+        break
+      case timeWait:
+        await this.end(at)
+        await this.until(at, finWait1)
+        await this.#say(image, fin, sendNext, true)
+        break
+      default: throw new Error(`no connection is led to the state ${state}`)
+    }
+    // A socket that comes to TIME-WAIT leaves its place to a smaller one, and is closed itself.
+    await this.until(at, state === timeWait ? TcpState.close : state)
+  }
+
+  /** A segment without data as the gateway had sent it. */
+  async #say(image: TcpImage, sequence: number, acknowledgement: number, fin: boolean): Promise<void> {
+    const flags = TcpFlag.ack | (fin ? TcpFlag.fin : 0)
+    const { local: to, remote: from } = image
+    const segment = { from, to, sequence, acknowledgement, flags, window: 0xffff }
+    this.#sender.send(writeSegment(segment, new Uint8Array(0)), to.address)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  /** Resolves when the connection has come to this state, which it does within some round trips. */
+  async until(at: number, state: number): Promise<void> {
+    for (let asked = 0; asked < 5000; asked++) if ((await this.info(at)).state === state) return
+    throw new Error(`connection ${at} is in state ${(await this.info(at)).state}, not ${state}`)
+  }
+
+
+  /** What it has read, as soon as that is `length` bytes. */
+  async heard(at: number, length: number): Promise<string> {
+    return Buffer.from(await this.ask({ op: 'heard', at, bytes: length }) as Uint8Array).toString('latin1')
+  }
+
+  stop(): void {
+    this.#sender.close()
+    this.#asked.clear()
+    this.#child.disconnect()
+  }
+}
