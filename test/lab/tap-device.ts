@@ -54,6 +54,8 @@ export class TapDevice {
 
   /** Sends a frame; false: the device is down or was deleted, as a cable that is not plugged in. */
   send(frame: Uint8Array): boolean {
+    // What has been deleted is closed by its reader, and another file may have its number.
+    if (this.#socket.destroyed) return false
     try {
       writeSync(this.#descriptor, frame)
       return true
