@@ -18,7 +18,12 @@ const packages: Readonly<Record<string, string>> = {
   curl: 'curl',
   openssl: 'openssl',
   shellcheck: 'shellcheck',
-  promtool: 'prometheus'
+  promtool: 'prometheus',
+  ip: 'iproute2',
+  nft: 'nftables',
+  iptables: 'iptables',
+  unshare: 'util-linux',
+  nsenter: 'util-linux'
 }
 
 /** Where Debian puts programs that are not in everybody's PATH. */

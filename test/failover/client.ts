@@ -27,9 +27,9 @@ export class Client {
     socket.on('close', () => this.#end('reset'))
   }
 
-  static open(port: number): Promise<Client> {
+  static open(port: number, host = '127.0.0.1'): Promise<Client> {
     return new Promise((resolve, reject) => {
-      const socket = connect({ host: '127.0.0.1', port, noDelay: true, allowHalfOpen: true }, () => {
+      const socket = connect({ host, port, noDelay: true, allowHalfOpen: true }, () => {
         socket.off('error', reject)
         resolve(new Client(socket))
       })

@@ -16,12 +16,15 @@ export class Process {
   readonly #child: ChildProcess
   #gone = false
 
-  /** Runs Node with `args`, in `directory`. */
-  constructor(name: string, args: readonly string[], directory: string) {
+  /** Runs Node with `args`, in `directory`; by the command `through`, where that is on another machine. */
+  constructor(
+    name: string, args: readonly string[], directory: string, through: readonly string[] = []
+  ) {
     this.name = name
     this.log = new LogLines(name)
     const stdio = ['ignore', 'ignore', 'pipe', 'ipc'] as const
-    const child = spawn(process.execPath, args, { cwd: directory, detached: true, stdio: [...stdio] })
+    const [program = '', ...rest] = [...through, process.execPath, ...args]
+    const child = spawn(program, rest, { cwd: directory, detached: true, stdio: [...stdio] })
     this.#child = child
     const killWithTest = (): void => this.signalGroup('SIGKILL')
     process.once('exit', killWithTest)

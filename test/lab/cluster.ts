@@ -1,0 +1,144 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
+import { certs } from '../../src/cli/certs.ts'
+import { Client } from '../failover/client.ts'
+import type { LogLine } from '../failover/log-lines.ts'
+import { Process } from '../failover/process.ts'
+import { addressOf, NetworkLab, type MachineName, type NetworkLabOptions } from './network-lab.ts'
+
+export type HostName = Exclude<MachineName, 'gateway'>
+
+export interface ClusterOptions extends Omit<NetworkLabOptions, 'hosts'> {
+  /** The first one is the primary. */
+  readonly hosts: readonly HostName[]
+  /** Lines of the guest's part of the gateway's configuration, in the place of the defaults. */
+  readonly guest?: Readonly<Record<string, string>>
+}
+
+const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const linkPort = 7400
+export const servicePort = 6379
+const guestPort = 7401
+
+const guestDefaults = {
+  checkpoint_interval: '10m', heartbeat: '{ interval: 100ms, misses: 6 }', lease: '700ms'
+} as const
+
+/**
+ * The gateway and an agent on each host of a {@link NetworkLab}, as real processes of dist with certificates
+ * of their own, and an embedded guest that listens on its host's address.
+ */
+export class Cluster {
+  readonly lab: NetworkLab
+  readonly #directory: string
+  readonly #hosts: readonly HostName[]
+  readonly #processes = new Map<MachineName, Process>()
+
+  private constructor(lab: NetworkLab, directory: string, hosts: readonly HostName[]) {
+    this.lab = lab
+    this.#directory = directory
+    this.#hosts = hosts
+  }
+
+  /** One whose guest is protected. */
+  static async protected(t: Test, options: ClusterOptions): Promise<Cluster> {
+    const directory = await mkdtemp(join(tmpdir(), 'tg-cluster-'))
+    t.teardown(() => rm(directory, { recursive: true, force: true }))
+    const lab = await NetworkLab.create(t, options)
+    const cluster = new Cluster(lab, directory, options.hosts)
+    await certs({
+      out: join(directory, 'certs'), names: ['gateway', ...options.hosts], print: () => undefined
+    })
+    await cluster.#write('gateway', gatewayFile(options))
+    for (const host of options.hosts) await cluster.#write(host, agentFile(host, options.hosts))
+    for (const host of options.hosts) cluster.start(host)
+    cluster.start('gateway')
+    await cluster.log.until('guest.protected')
+    return cluster
+  }
+
+  start(name: MachineName): Process {
+    const verb = name === 'gateway' ? 'gateway' : 'agent'
+    const args = [cli, verb, '-c', `${name}.yaml`]
+    const child = new Process(name, args, this.#directory, this.lab.machine(name).enter)
+    this.#processes.set(name, child)
+    return child
+  }
+
+  process(name: MachineName): Process {
+    const found = this.#processes.get(name)
+    if (found === undefined) throw new Error(`${name} was not started`)
+    return found
+  }
+
+  /** What the gateway logs. */
+  get log(): Process['log'] {
+    return this.process('gateway').log
+  }
+
+  async client(t: Test): Promise<Client> {
+    const client = await Client.open(servicePort, addressOf('gateway', 'service'))
+    t.teardown(() => client.destroy())
+    return client
+  }
+
+  /** Kills a host whole, and resolves with the gateway's word that the failover is done. */
+  async failOverFrom(host: HostName): Promise<LogLine> {
+    const done = this.log.next('failover.done')
+    await this.lab.kill(host)
+    return await done
+  }
+
+  /** Boots a host that was killed, and resolves when the guest is protected by it. */
+  async bringBack(host: HostName): Promise<void> {
+    const isProtected = this.log.next('guest.protected')
+    await this.lab.boot(host)
+    this.start(host)
+    await isProtected
+  }
+
+  get hosts(): readonly HostName[] {
+    return this.#hosts
+  }
+
+  async #write(name: MachineName, text: string): Promise<void> {
+    await writeFile(join(this.#directory, `${name}.yaml`), text)
+  }
+}
+
+function tlsOf(name: MachineName): string {
+  return `{ ca: certs/ca.crt, cert: certs/${name}.crt, key: certs/${name}.key }`
+}
+
+function gatewayFile({ hosts, guest }: ClusterOptions): string {
+  const settings = Object.entries({ ...guestDefaults, ...guest })
+  const host = (name: HostName): string =>
+    `      - { name: ${name}, link: ${addressOf(name, 'link')}:${linkPort} }`
+  return `name: gateway
+state_dir: gateway
+tls: ${tlsOf('gateway')}
+guests:
+  - name: guest
+    attach: embedded
+    hosts:
+${hosts.map(host).join('\n')}
+${settings.map(([key, value]) => `    ${key}: ${value}`).join('\n')}
+    services:
+      - { name: redis, listen: ${addressOf('gateway', 'service')}:${servicePort} }
+`
+}
+
+function agentFile(name: HostName, hosts: readonly HostName[]): string {
+  return `name: ${name}
+link: ${addressOf(name, 'link')}:${linkPort}
+data_dir: ${name}
+tls: ${tlsOf(name)}
+gateways: [gateway]
+peers: [${hosts.filter((other) => other !== name).join(', ')}]
+guests:
+  - { name: guest, engine: embedded, listen: ['${addressOf(name, 'guest')}:${guestPort}'] }
+`
+}
