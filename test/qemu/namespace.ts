@@ -1,0 +1,125 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import type { Test } from 'tap'
+import { messageOf, TailgateError } from '../../src/base/errors.ts'
+import type { GuestNetwork } from '../../src/engine/guest-network.ts'
+
+const run = promisify(execFile)
+let made = 0
+
+/** Where the guests of the tests are, and the host that asks them. */
+export const guestAddress = '10.77.0.9'
+const hostAddress = '10.77.0.1/24'
+
+/** A directory whose path is short enough for sockets; removed when the test ends. */
+export async function shortDirectory(t: Test): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'tgq-'))
+  t.teardown(() => rm(directory, { recursive: true, force: true }))
+  return directory
+}
+
+/**
+ * A network namespace with a bridge, in which guests run and are asked; removed when the test ends:
+ *
+ *   test ── unix socket ── relay ── bridge 10.77.0.1 ── tap ── guest 10.77.0.9
+ */
+export class Namespace {
+  readonly name: string
+  /** A unix socket that leads to the guest's Redis. */
+  readonly redis: string
+
+  private constructor(name: string, redis: string) {
+    this.name = name
+    this.redis = redis
+  }
+
+  static async make(t: Test): Promise<Namespace> {
+    const name = `tgq${process.pid}-${made++}`
+    const space = new Namespace(name, join(await shortDirectory(t), 'redis.sock'))
+    await run('ip', ['netns', 'add', name])
+    t.teardown(() => run('ip', ['netns', 'del', name]))
+    // Errors of the kernel's own, as that a guest is not there, come by way of it.
+    await space.ip('link', 'set', 'lo', 'up')
+    await space.ip('link', 'add', 'guests', 'type', 'bridge')
+    await space.ip('address', 'add', hostAddress, 'dev', 'guests')
+    await space.ip('link', 'set', 'guests', 'up')
+    // Asking three times for a guest that is not there need not take three seconds.
+    await space.ip('ntable', 'change', 'name', 'arp_cache', 'dev', 'guests', 'retrans', '50')
+    const child = spawn('ip', ['netns', 'exec', name, process.execPath, '--import=tsx',
+      fileURLToPath(new URL('relay.ts', import.meta.url)), space.redis, guestAddress, '6379'])
+    t.teardown(() => child.kill('SIGKILL'))
+    await once(child.stdout, 'data')
+    return space
+  }
+
+  /** The words that run a program in it. */
+  get within(): readonly string[] {
+    return ['ip', 'netns', 'exec', this.name]
+  }
+
+  async ip(...words: readonly string[]): Promise<void> {
+    await run('ip', ['-n', this.name, ...words])
+  }
+}
+
+/** A tap on the namespace's bridge whose gate is the state of the link. */
+export class TapInNamespace implements GuestNetwork {
+  readonly device: string
+  onFailure: ((reason: string) => void) | undefined
+  readonly #space: Namespace
+  /** What was ordered, in order. */
+  readonly orders: string[] = []
+
+  constructor(space: Namespace, device = 'guest') {
+    this.#space = space
+    this.device = device
+  }
+
+  async prepare(): Promise<void> {
+    this.orders.push('prepare')
+    await this.#remove()
+    await this.#ip('tuntap', 'add', 'dev', this.device, 'mode', 'tap')
+    await this.#ip('link', 'set', this.device, 'master', 'guests')
+    // Who believes that the guest is there asks it for minutes; who must find it first knows soon.
+    await this.#ip('neighbour', 'flush', 'dev', 'guests')
+  }
+
+  async open(): Promise<void> {
+    this.orders.push('open')
+    await this.#ip('link', 'set', this.device, 'up')
+  }
+
+  async shut(): Promise<void> {
+    this.orders.push('shut')
+    await this.#ip('link', 'set', this.device, 'down')
+  }
+
+  renewLease(remainingMs: number): void {
+    this.orders.push(`lease ${remainingMs}`)
+  }
+
+  announce(): Promise<void> {
+    this.orders.push('announce')
+    return Promise.resolve()
+  }
+
+  async close(): Promise<void> {
+    this.orders.push('close')
+    await this.#remove()
+  }
+
+  async #remove(): Promise<void> {
+    await this.#space.ip('link', 'del', this.device).catch(() => undefined)
+  }
+
+  async #ip(...words: readonly string[]): Promise<void> {
+    await this.#space.ip(...words).catch((cause: unknown) => {
+      throw new TailgateError('E_ENGINE', `the tap could not be made: ${messageOf(cause)}`, { cause })
+    })
+  }
+}
