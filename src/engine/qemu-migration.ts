@@ -173,6 +173,7 @@ export async function beginLoading(
   qmp: QmpClient, uri: string, timeoutMs: number
 ): Promise<{ readonly over: Promise<string> }> {
   await setCapability(qmp, 'events', true)
+  await setCapability(qmp, 'late-block-activate', true)
   const over = migrationOver(qmp, timeoutMs)
   over.catch(() => undefined)
   await qmp.execute('migrate-incoming', { uri })

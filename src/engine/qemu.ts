@@ -1,9 +1,11 @@
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { messageOf, TailgateError } from '../base/errors.ts'
 import type { GuestCondition } from '../core/message.ts'
 import type { Engine } from './engine.ts'
 import type { GuestNetwork } from './guest-network.ts'
 import { AttachedQemu } from './qemu-attached.ts'
+import { QemuDisks, type QemuDisk, type Receiver } from './qemu-disks.ts'
 import { FrameKind, frameBytesMax, ImageReader, ImageWriter, type Frame } from './qemu-image.ts'
 import {
   describe, endOfGuest, letRun, mustMatch, mustRun, stand, statusOf, writableMedia, type QemuMachine
@@ -25,7 +27,9 @@ export interface QemuEngineOptions {
   readonly netdev?: (device: string) => string
   /** Where the guest's services listen, `host:port` each: its own addresses, the same on every host. */
   readonly endpoints: readonly string[]
-  /** For the socket and the process id of this guest. */
+  /** Its writable disks. */
+  readonly disks?: readonly QemuDisk[]
+  /** For the socket, the process id and the disks of this guest. */
   readonly directory: string
   /** How a guest is to be saved; `plain` is what remains where the host does not allow the other. */
   readonly save?: SaveMode
@@ -56,6 +60,7 @@ export class QemuEngine implements Engine {
   readonly canRestore: boolean
   onFailure: ((reason: string) => void) | undefined
   readonly #options: QemuEngineOptions
+  readonly #disks: QemuDisks
   #condition: GuestCondition = 'absent'
   /** The guest's, from its launch on; of a failed guest until it is stopped. */
   #machine: QemuMachine | undefined
@@ -69,6 +74,7 @@ export class QemuEngine implements Engine {
 
   constructor(options: QemuEngineOptions) {
     this.#options = options
+    this.#disks = new QemuDisks(options.disks ?? [], options.directory)
     this.canRestore = options.arguments !== undefined
     options.network.onFailure = reason => { this.#networkFailed(reason) }
   }
@@ -91,12 +97,16 @@ export class QemuEngine implements Engine {
       const { attach, network } = this.#options
       await this.#standDown()
       await network.prepare()
+      await endStale(this.#options.directory)
+      await mkdir(this.#options.directory, { recursive: true, mode: 0o700 })
+      if (attach === undefined) await this.#disks.forStart()
       const machine = attach === undefined ? await this.#launch(false)
         : await AttachedQemu.attach(attach, this.#silenceMs)
       this.#hold(machine)
       await this.#refuseMedia(machine)
       await network.open()
       await letRun(machine.qmp)
+      this.#disks.merge(machine.qmp)
     })
   }
 
@@ -118,8 +128,8 @@ export class QemuEngine implements Engine {
         const description = await reader.description()
         const machine = await this.#takeReady()
         this.#hold(machine)
-        mustMatch(await describe(machine.qmp, []), description)
-        await machine.load(machineBytes(reader.frames()), migrationMsMax)
+        mustMatch(await describe(machine.qmp, this.#disks.sizes), description)
+        await this.#load(machine, reader.frames())
       })
     } finally {
       await reader.close().catch(() => undefined)
@@ -132,6 +142,7 @@ export class QemuEngine implements Engine {
     await network.open()
     await network.announce()
     await letRun(machine.qmp)
+    this.#disks.merge(machine.qmp)
   }
 
   /** The guest's own kernel has closed no connection that it knows, and no other is one. */
@@ -161,8 +172,7 @@ export class QemuEngine implements Engine {
   /** Has a QEMU wait, without a guest, so that {@link restore} need only load one. */
   async standBy(): Promise<void> {
     if (!this.canRestore || this.#placing || this.#machine !== undefined || this.#ready !== undefined) return
-    await this.#options.network.prepare()
-    const ready = await this.#launch(true)
+    const ready = await this.#launchForRestore()
     this.#ready = ready
     void ready.gone.then(() => { if (this.#ready === ready) this.#ready = undefined })
   }
@@ -231,7 +241,8 @@ export class QemuEngine implements Engine {
     }
     const netdev = (this.#options.netdev ?? tapOptions)(network.device)
     return QemuProcess.launch({
-      program, arguments: words, directory, incoming, timeoutMs: this.#silenceMs,
+      program, directory, incoming, timeoutMs: this.#silenceMs,
+      arguments: [...words, ...this.#disks.words],
       // Without a boot ROM the card's memory is the same whatever ROM files a host has.
       network: ['-netdev', `${netdev},id=tailgate`,
         '-device', `virtio-net-pci,netdev=tailgate,mac=${mac},romfile=`]
@@ -241,9 +252,23 @@ export class QemuEngine implements Engine {
   async #takeReady(): Promise<QemuProcess> {
     const ready = this.#ready
     this.#ready = undefined
-    if (ready !== undefined) return ready
+    return ready ?? this.#launchForRestore()
+  }
+
+  async #launchForRestore(): Promise<QemuProcess> {
     await this.#options.network.prepare()
+    await endStale(this.#options.directory)
+    await this.#disks.forRestore()
     return this.#launch(true)
+  }
+
+  /**
+   * QEMU looks at the disks' files again when it lets the guest run (late-block-activate), so they may be
+   * written after the memory, in which order they come.
+   */
+  async #load(machine: QemuProcess, frames: AsyncIterable<Frame>): Promise<void> {
+    const receiver = this.#disks.receiver()
+    await machine.load(machineBytes(frames, receiver), migrationMsMax)
   }
 
   async #standDown(): Promise<void> {
@@ -253,10 +278,10 @@ export class QemuEngine implements Engine {
   }
 
   async #refuseMedia({ qmp }: QemuMachine): Promise<void> {
-    const media = await writableMedia(qmp, [])
+    const media = await writableMedia(qmp, this.#disks.devices)
     if (media.length === 0) return
     throw new TailgateError('E_ENGINE', `the guest can write to ${media.join(', ')}, which no checkpoint `
-      + 'would hold: make it read-only')
+      + 'would hold: make it read-only, or one of `disks`')
   }
 
   async *#checkpoint(
@@ -267,12 +292,14 @@ export class QemuEngine implements Engine {
     await mustRun(qmp)
     await this.#refuseMedia(machine)
     const mode = await this.#readySaving(machine)
-    const description = await describe(qmp, [])
+    const description = await describe(qmp, this.#disks.sizes)
+    await this.#disks.settled()
     const queuedBytes = this.#options.queuedBytes ?? queuedBytesDefault
     const stream = await OutgoingStream.listen(path, queuedBytes, this.#silenceMs)
     let saving: Promise<string | undefined> | undefined
     try {
       await stand(qmp)
+      const frozen = await this.#disks.freeze(qmp)
       await standing()
       saving = this.#save(machine, path, mode)
       saving.catch(() => undefined)
@@ -285,11 +312,13 @@ export class QemuEngine implements Engine {
       }
       const failure = await saving
       if (failure !== undefined) throw new TailgateError('E_ENGINE', failure)
+      for await (const parts of this.#disks.read(frozen)) yield writer.frame(FrameKind.disk, parts)
       yield writer.end()
     } finally {
       stream.drop()
       await this.#runOn(machine, saving)
       stream.close()
+      this.#disks.merge(qmp)
     }
   }
 
@@ -332,9 +361,14 @@ export class QemuEngine implements Engine {
   }
 }
 
-/** QEMU's stream out of an image's frames. */
-async function* machineBytes(frames: AsyncIterable<Frame>): AsyncGenerator<Uint8Array, void> {
-  for await (const { bytes } of frames) yield bytes
+/** QEMU's stream out of an image's frames; what is the disks' goes there. */
+async function* machineBytes(
+  frames: AsyncIterable<Frame>, disks: Receiver
+): AsyncGenerator<Uint8Array, void> {
+  for await (const { kind, bytes } of frames) {
+    if (kind === FrameKind.machine) yield bytes
+    else await disks.take(bytes)
+  }
 }
 
 function tapOptions(device: string): string {

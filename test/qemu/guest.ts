@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { createConnection, createServer } from 'node:net'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -47,15 +47,18 @@ export class RedisGuest {
   /** What the engine said about this host. */
   readonly notices: readonly string[]
   readonly console: Console
+  /** The engine's. */
+  readonly directory: string
 
   private constructor(
-    parts: Pick<RedisGuest, 'engine' | 'network' | 'space' | 'notices' | 'console'>
+    parts: Pick<RedisGuest, 'engine' | 'network' | 'space' | 'notices' | 'console' | 'directory'>
   ) {
     this.engine = parts.engine
     this.network = parts.network
     this.space = parts.space
     this.notices = parts.notices
     this.console = parts.console
+    this.directory = parts.directory
   }
 
   /** Another host's engine for the same guest, if `space` is given. */
@@ -74,7 +77,7 @@ export class RedisGuest {
       notice: text => { notices.push(text) }, ...some
     })
     t.teardown(() => engine.stop())
-    return new RedisGuest({ engine, network, space: within, notices, console })
+    return new RedisGuest({ engine, network, space: within, notices, console, directory })
   }
 
   /** Starts it from nothing; resolves when it serves. */
@@ -93,6 +96,15 @@ export class RedisGuest {
 
   connect(): Promise<DirectClient> {
     return DirectClient.open(this.space.redis)
+  }
+
+  /** What a command in the guest says. */
+  async shell(command: string): Promise<string> {
+    const socket = createConnection(this.space.shell)
+    socket.end(`${command}\n`)
+    const parts: Buffer[] = []
+    for await (const part of socket) parts.push(part as Buffer)
+    return Buffer.concat(parts).toString().trim()
   }
 
   /** Whether its Redis can be reached. */

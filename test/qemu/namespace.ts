@@ -30,17 +30,20 @@ export async function shortDirectory(t: Test): Promise<string> {
  */
 export class Namespace {
   readonly name: string
-  /** A unix socket that leads to the guest's Redis. */
+  /** Unix sockets that lead to the guest's Redis, and to a shell in it. */
   readonly redis: string
+  readonly shell: string
 
-  private constructor(name: string, redis: string) {
+  private constructor(name: string, directory: string) {
     this.name = name
-    this.redis = redis
+    this.redis = join(directory, '6379')
+    this.shell = join(directory, '7000')
   }
 
   static async make(t: Test): Promise<Namespace> {
     const name = `tgq${process.pid}-${made++}`
-    const space = new Namespace(name, join(await shortDirectory(t), 'redis.sock'))
+    const directory = await shortDirectory(t)
+    const space = new Namespace(name, directory)
     await run('ip', ['netns', 'add', name])
     t.teardown(() => run('ip', ['netns', 'del', name]))
     // Errors of the kernel's own, as that a guest is not there, come by way of it.
@@ -51,7 +54,7 @@ export class Namespace {
     // Asking three times for a guest that is not there need not take three seconds.
     await space.ip('ntable', 'change', 'name', 'arp_cache', 'dev', 'guests', 'retrans', '50')
     const child = spawn('ip', ['netns', 'exec', name, process.execPath, '--import=tsx',
-      fileURLToPath(new URL('relay.ts', import.meta.url)), space.redis, guestAddress, '6379'])
+      fileURLToPath(new URL('relay.ts', import.meta.url)), directory, guestAddress, '6379', '7000'])
     t.teardown(() => child.kill('SIGKILL'))
     await once(child.stdout, 'data')
     return space

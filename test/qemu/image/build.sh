@@ -6,7 +6,7 @@
 # The guest reads its kernel command line:
 #   tailgate.address=ADDRESS/LENGTH   its address, IPv4 or IPv6; may be given more than once
 #   tailgate.gateway=ADDRESS          where everything else is reached; may be given more than once
-# Redis listens on port 6379. When it answers, the console says "tailgate: ready".
+# Redis listens on port 6379, and a shell on port 7000. When Redis answers, the console says "tailgate: ready".
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
