@@ -113,7 +113,8 @@ export class RedisGuest {
   }
 }
 
-function machineWords(host: QemuHost, memoryMiB: number): readonly string[] {
+/** The machine of the tests, in QEMU's words. */
+export function machineWords(host: QemuHost, memoryMiB: number): readonly string[] {
   return [
     '-accel', 'tcg,thread=multi', '-M', 'pc', '-cpu', 'qemu64,+rdrand', '-m', String(memoryMiB),
     '-kernel', join(host.image, 'vmlinuz'), '-initrd', join(host.image, 'initrd'),

@@ -77,14 +77,20 @@ export class TapInNamespace implements GuestNetwork {
   readonly #space: Namespace
   /** What was ordered, in order. */
   readonly orders: string[] = []
+  readonly #waiting = new Map<string, () => void>()
 
   constructor(space: Namespace, device = 'guest') {
     this.#space = space
     this.device = device
   }
 
+  /** Resolves when this is ordered next. */
+  told(order: string): Promise<void> {
+    return new Promise(resolve => { this.#waiting.set(order, resolve) })
+  }
+
   async prepare(): Promise<void> {
-    this.orders.push('prepare')
+    this.#told('prepare')
     await this.#remove()
     await this.#ip('tuntap', 'add', 'dev', this.device, 'mode', 'tap')
     await this.#ip('link', 'set', this.device, 'master', 'guests')
@@ -93,27 +99,32 @@ export class TapInNamespace implements GuestNetwork {
   }
 
   async open(): Promise<void> {
-    this.orders.push('open')
+    this.#told('open')
     await this.#ip('link', 'set', this.device, 'up')
   }
 
   async shut(): Promise<void> {
-    this.orders.push('shut')
+    this.#told('shut')
     await this.#ip('link', 'set', this.device, 'down')
   }
 
   renewLease(remainingMs: number): void {
-    this.orders.push(`lease ${remainingMs}`)
+    this.#told(`lease ${remainingMs}`)
   }
 
   announce(): Promise<void> {
-    this.orders.push('announce')
+    this.#told('announce')
     return Promise.resolve()
   }
 
   async close(): Promise<void> {
-    this.orders.push('close')
+    this.#told('close')
     await this.#remove()
+  }
+
+  #told(order: string): void {
+    this.orders.push(order)
+    this.#waiting.get(order)?.()
   }
 
   async #remove(): Promise<void> {
