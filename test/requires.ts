@@ -23,7 +23,10 @@ const packages: Readonly<Record<string, string>> = {
   nft: 'nftables',
   iptables: 'iptables',
   unshare: 'util-linux',
-  nsenter: 'util-linux'
+  nsenter: 'util-linux',
+  'qemu-system-x86_64': 'qemu-system-x86',
+  'qemu-img': 'qemu-utils',
+  cpio: 'cpio'
 }
 
 /** Where Debian puts programs that are not in everybody's PATH. */
@@ -41,6 +44,14 @@ export function requires(t: Test, program: string): string | undefined {
   if (process.env.CI === 'true') t.fail(reason)
   else t.pass(`needs ${program}`, { skip: reason })
   return undefined
+}
+
+/** As {@link requires}, for the rights of root. False: the test returns at once. */
+export function requiresRoot(t: Test): boolean {
+  if (process.getuid?.() === 0) return true
+  if (process.env.CI === 'true') t.fail('not root')
+  else t.pass('needs the rights of root', { skip: 'only root makes network namespaces here' })
+  return false
 }
 
 /** The server programs of PostgreSQL, newest version first; `psql` and `pgbench` are linked into /usr/bin. */

@@ -23,6 +23,11 @@ export class EngineOrders {
     return this.#place(() => this.#engine.restore(image()))
   }
 
+  /** Nothing is done by an engine that has nothing to prepare. */
+  standBy(): Promise<Outcome> {
+    return this.#inTurn(async () => { await this.#engine.standBy?.() })
+  }
+
   openNetwork(): Promise<Outcome> {
     return this.#inTurn(() => this.#engine.openNetwork())
   }

@@ -1,13 +1,38 @@
+import { join } from 'node:path'
 import { TailgateError } from '../base/errors.ts'
-import type { AgentGuestConfig, Address } from '../config/types.ts'
+import type { Address, AgentGuestConfig, QemuGuestConfig } from '../config/types.ts'
 import { BlackholeEngine, NoEngine } from '../engine/blackhole.ts'
 import { EmbeddedEngine } from '../engine/embedded.ts'
 import type { Engine } from '../engine/engine.ts'
+import type { GuestNetwork } from '../engine/guest-network.ts'
+import { QemuEngine } from '../engine/qemu.ts'
 import { addressText } from '../net/address.ts'
 
+/** What a guest's network is made from. */
+export interface NetworkSettings {
+  readonly guest: string
+  /** The device to be made, and the bridge that it is put on. */
+  readonly tap: string
+  readonly bridge: string
+  /** The card's address, and the guest's own, without ports, each once. */
+  readonly mac: string
+  readonly addresses: readonly string[]
+}
+
+/** What an engine needs of the agent. */
+export interface EngineSurroundings {
+  /** A directory of the guest's on this host. */
+  readonly directory: string
+  /** Makes the network of a virtual machine. */
+  networkOf(settings: NetworkSettings): GuestNetwork
+  /** Told what the host turned out to allow. */
+  notice(text: string): void
+}
+
 /** Makes the engine that a guest's configuration asks for. Throws E_CONFIG. */
-export function engineOf(config: AgentGuestConfig): Engine {
+export function engineOf(config: AgentGuestConfig, surroundings: EngineSurroundings): Engine {
   switch (config.engine) {
+    case 'qemu': return qemu(config, surroundings)
     case 'embedded': return embedded(config.name, config.listen)
     case 'blackhole': return new BlackholeEngine({
       endpoints: textsOf(config.endpoints), pids: config.pids,
@@ -15,6 +40,16 @@ export function engineOf(config: AgentGuestConfig): Engine {
     })
     case 'none': return new NoEngine({ endpoints: textsOf(config.endpoints) })
   }
+}
+
+function qemu(config: QemuGuestConfig, { directory, networkOf, notice }: EngineSurroundings): QemuEngine {
+  const { program, attach, disks, endpoints, network: { tap, bridge, mac } } = config
+  const addresses = [...new Set(endpoints.map(({ host }) => host))]
+  return new QemuEngine({
+    program, arguments: config.arguments, ...attach === undefined ? {} : { attach }, disks,
+    network: networkOf({ guest: config.name, tap, bridge, mac, addresses }), mac,
+    endpoints: textsOf(endpoints), directory: join(directory, 'qemu'), notice
+  })
 }
 
 function embedded(name: string, listen: readonly Address[]): EmbeddedEngine {

@@ -103,13 +103,14 @@ export class GuestHost {
   /** Opens what there is of a guest on disk. Rejects with E_STATE and E_DISK. Starts no guest. */
   static async open(options: GuestHostOptions): Promise<GuestHost> {
     const { engine, guest } = options
-    const directory = join(options.config.dataDir, encodeURIComponent(guest))
+    const directory = guestDirectory(options.config, guest)
     const state = new AgentStateFile(directory)
     const known = await state.read()
     const { store, removed } = await ImageStore.open(join(directory, 'images'))
     for (const name of removed) {
       options.observer.report({ type: 'image-refused', reason: `${name} is torn and was removed` }, now())
     }
+    await engine.prepare?.()
     // A service that runs without us is there whether this agent is or not: it is found, not started.
     if (!engine.canRestore && known.role === 'primary' && known.started) await engine.start()
     return new GuestHost(options, { images: store, state, known, directory })
@@ -161,6 +162,14 @@ export class GuestHost {
       (error: unknown) => { this.#options.fatal(error) })
   }
 
+  /** With a checkpoint here, the engine may prepare what it can for restoring it. */
+  #standBy(): void {
+    const { observer } = this.#options
+    this.#answer(this.#orders.standBy(), (at, outcome) => {
+      if (!outcome.ok) observer.report({ type: 'refused', reason: outcome.reason }, at)
+    })
+  }
+
   #holdSource(hold: boolean): void {
     const { links } = this.#options
     if (this.#held !== undefined) links.get(this.#held)?.resume()
@@ -184,7 +193,11 @@ export class GuestHost {
       connectPeer: (name, address) => { this.#peer.connect(name, address) },
       disconnectPeer: () => { this.#peer.disconnect() },
       persist: (state, done) => { this.#answer(this.#state.write(state), at => { done(at) }) },
-      report: report => { observer.report(report, now()) }
+      report: report => {
+        observer.report(report, now())
+        const isBackup = report.type === 'role' && report.role === 'backup'
+        if (isBackup && this.#images.images.length > 0) this.#standBy()
+      }
     } satisfies Partial<AgentPort>
   }
 
@@ -266,11 +279,19 @@ export class GuestHost {
         images.piece(checkpoint, bytes)
       },
       finishImage: (info, durability, done) => {
-        this.#answer(outcomeOf(images.finish(info, durability), () => ({ ok: true })), done)
+        this.#answer(outcomeOf(images.finish(info, durability), () => ({ ok: true })), (at, outcome) => {
+          done(at, outcome)
+          if (outcome.ok) this.#standBy()
+        })
       },
       dropImage: checkpoint => { this.#answer(images.drop(checkpoint), () => undefined) }
     } satisfies Partial<AgentPort>
   }
+}
+
+/** Where an agent keeps what it has of a guest. */
+export function guestDirectory(config: AgentConfig, guest: string): string {
+  return join(config.dataDir, encodeURIComponent(guest))
 }
 
 function now(): Millis {

@@ -13,8 +13,8 @@ import { createLogger, failureFields, type Logger } from '../observe/logger.ts'
 import { MetricRegistry } from '../observe/metric-registry.ts'
 import { agentMetrics, type AgentMetrics } from '../observe/metrics.ts'
 import { AgentObserver } from './agent-observer.ts'
-import { engineOf } from './engines.ts'
-import { GuestHost } from './guest-host.ts'
+import { engineOf, type EngineSurroundings, type NetworkSettings } from './engines.ts'
+import { GuestHost, guestDirectory } from './guest-host.ts'
 import { Links, type LinkChange } from './links.ts'
 
 /** An agent that runs. */
@@ -31,6 +31,7 @@ export interface RunningAgent {
 export interface AgentOverrides {
   readonly engines?: ReadonlyMap<string, Engine>
   readonly logger?: Logger
+  readonly networkOf?: EngineSurroundings['networkOf']
   /** Called instead of ending the process. */
   fatal?(error: unknown): void
 }
@@ -127,7 +128,11 @@ class Agent implements RunningAgent {
   #makeEngine(name: string): Engine {
     const config = this.#config.guests.find(guest => guest.name === name)
     if (config === undefined) throw new TailgateError('E_CONFIG', `there is no guest ${name}`)
-    return engineOf(config)
+    return engineOf(config, {
+      directory: guestDirectory(this.#config, name),
+      networkOf: this.#overrides.networkOf ?? noNetwork,
+      notice: notice => { this.#logger.event('engine.notice', { guest: name, notice }) }
+    })
   }
 
   async #openMetrics(): Promise<void> {
@@ -192,4 +197,8 @@ class Agent implements RunningAgent {
     if (this.#overrides.fatal !== undefined) this.#overrides.fatal(error)
     else process.exit(1)
   }
+}
+
+function noNetwork({ guest }: NetworkSettings): never {
+  throw new TailgateError('E_CONFIG', `guest ${guest}: nothing here joins a QEMU guest to a network`)
 }

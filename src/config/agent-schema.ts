@@ -1,5 +1,7 @@
 import { logLevel, metrics, tls } from './gateway-schema.ts'
-import { choice, count, flag, listenAddress, name, path, remoteAddress, size } from './scalars.ts'
+import {
+  choice, count, device, flag, listenAddress, mac, name, path, remoteAddress, size, text
+} from './scalars.ts'
 import { defaulted, list, many, optional, required, section, table, type ValueOf } from './shape.ts'
 
 // Every key of an agent file. What must hold between keys is in agent.ts.
@@ -11,11 +13,22 @@ const limits = table('table', {
     'Checkpoint data that may wait here for a slow link; at the limit the checkpoint is dropped.')
 })
 
+const network = table('table', {
+  tap: required(device, "The device that the guest's network card is joined to; the agent makes it."),
+  bridge: required(device, "The bridge that it is put on, which leads to the gateway and the other hosts."),
+  mac: required(mac, "The card's address: the same on every host, and no other machine's.")
+})
+
+const disk = table('disk', {
+  base: required(path, 'A file that is never written to: the same contents on every host.'),
+  format: defaulted(choice('qcow2', 'raw'), 'qcow2', 'What kind of file it is.')
+})
+
 const guest = table('guest', {
   name: required(name, 'The name of the guest in the gateway file.'),
-  engine: required(choice('embedded', 'blackhole', 'none'),
-    'What checkpoints and restores the guest. `embedded`: a small Redis-like server of our own. '
-    + '`blackhole`: ordinary '
+  engine: required(choice('qemu', 'embedded', 'blackhole', 'none'),
+    'What checkpoints and restores the guest. `qemu`: a virtual machine under QEMU. `embedded`: a small '
+    + 'Redis-like server of our own. `blackhole`: ordinary '
     + 'processes that stand still for checkpoints which cannot be restored, to measure with. `none`: no '
     + 'checkpoints; '
     + 'a guest that is only proxied and logged.'),
@@ -24,6 +37,18 @@ const guest = table('guest', {
     + "chooses."),
   endpoints: many(list('list of addresses', remoteAddress),
     "With the other engines: where the guest's services listen, in the order of the gateway's list."),
+  qemu: many(list('list of words', text),
+    'With `qemu`: the program, with words that come before all others. Left out: `qemu-system-x86_64`.'),
+  arguments: many(list('list of words', text),
+    'With `qemu`: the machine, in the words of its command line: type, processor, memory, kernel, read-only '
+    + 'disks. Not its network, its writable disks or its control, which are added. The same on every host.'),
+  qmp: optional(path,
+    'With `qemu`: a QMP socket of a machine that runs without the agent. To start the guest is then to '
+    + 'attach to it; `arguments` are for restoring, and may be left out where that is never to happen.'),
+  network: optional(network, 'With `qemu`: how the guest is joined to the network on this host.'),
+  disks: many(list('list of disks', disk),
+    'With `qemu`: the disks that the guest may write to, as /dev/vda, /dev/vdb and so on. What it writes is '
+    + 'in the checkpoints, and in files in `data_dir`.'),
   pids: many(list('list of process ids', count(2, 4_194_304)),
     'With `blackhole`: the processes that stand still. Children are not followed: name each.'),
   pid_file: optional(path,

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { unreachable } from '../base/invariant.ts'
+import { invariant, unreachable } from '../base/invariant.ts'
 import { hostName } from '../core/ids.ts'
 import type { AgentFile } from './agent-schema.ts'
 import { checkListens, checkPlainLink, checkTls, checkUnique, type Checking } from './checks.ts'
@@ -7,7 +7,8 @@ import { frozen } from './frozen.ts'
 import { buildTls, present } from './gateway.ts'
 import type { Path, Problems } from './problems.ts'
 import type { Loose } from './shape.ts'
-import type { AgentConfig, AgentGuestConfig } from './types.ts'
+import { checkQemu } from './qemu-checks.ts'
+import type { AgentConfig, AgentGuestConfig, QemuGuestConfig } from './types.ts'
 import { formatAddress } from './values.ts'
 
 type LooseFile = Loose<AgentFile>
@@ -16,6 +17,7 @@ type FileGuest = AgentFile['guests'][number]
 
 /** Which keys each engine has beside `name` and `engine`. */
 const engineKeys = {
+  qemu: ['endpoints', 'qemu', 'arguments', 'qmp', 'network', 'disks'],
   embedded: ['listen'],
   blackhole: ['endpoints', 'pids', 'pid_file', 'unsafe'],
   none: ['endpoints']
@@ -41,7 +43,10 @@ export function checkAgent(file: LooseFile, checking: Checking): void {
   for (const [i, peer] of present(file.peers)) {
     if (peer === file.name) problems.report(['peers', i], `'${peer}' is this host itself; name the others`)
   }
-  for (const [i, guest] of guests) checkGuest(guest, ['guests', i], problems)
+  for (const [i, guest] of guests) {
+    checkGuest(guest, ['guests', i], problems)
+    if (guest.engine === 'qemu') checkQemu(guest, ['guests', i], checking, file.data_dir)
+  }
 }
 
 /** @param directory where the file is */
@@ -66,11 +71,24 @@ function buildGuest(guest: FileGuest, directory: string): AgentGuestConfig {
   switch (engine) {
     case 'embedded': return { engine, name, listen }
     case 'none': return { engine, name, endpoints }
+    case 'qemu': return buildQemu(guest, directory)
     case 'blackhole': {
       const pidFile = guest.pid_file === undefined ? undefined : resolve(directory, guest.pid_file)
       return { engine, name, endpoints, pids, pidFile }
     }
     default: return unreachable(engine)
+  }
+}
+
+function buildQemu(guest: FileGuest, directory: string): QemuGuestConfig {
+  const { name, endpoints, network, qmp } = guest
+  invariant(network !== undefined, 'a file that was checked has a network for each QEMU guest')
+  return {
+    engine: 'qemu', name, endpoints, network,
+    program: guest.qemu.length === 0 ? ['qemu-system-x86_64'] : guest.qemu,
+    arguments: guest.arguments.length === 0 ? undefined : guest.arguments,
+    attach: qmp === undefined ? undefined : resolve(directory, qmp),
+    disks: guest.disks.map(({ base, format }) => ({ base: resolve(directory, base), format }))
   }
 }
 

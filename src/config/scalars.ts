@@ -33,6 +33,19 @@ export const remoteAddress = scalar('address', (source): Address => {
   return address
 }, formatAddress)
 
+/** The name of a network device (Linux: IFNAMSIZ, 16 with the 0 at its end). */
+export const device = scalar('network device', (source) => {
+  if (/^[^\s/:%,]{1,15}$/.test(source) && source !== '.' && source !== '..') return source
+  throw new RangeError('the name of a network device: 1 to 15 characters')
+}, same)
+
+/** The hardware address of one network card, in the kernel's notation. */
+export const mac = scalar('MAC address', (source) => {
+  const address = source.toLowerCase()
+  if (/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/.test(address)) return address
+  throw new RangeError('the MAC address of one card, as 52:54:00:12:34:56')
+}, same)
+
 export const flag = scalar('true or false', (source) => {
   if (source !== 'true' && source !== 'false') throw new RangeError('true or false')
   return source === 'true'

@@ -136,7 +136,33 @@ export interface BareGuestConfig {
   readonly endpoints: readonly Address[]
 }
 
-export type AgentGuestConfig = EmbeddedGuestConfig | BlackholeGuestConfig | BareGuestConfig
+/** A virtual machine under QEMU. */
+export interface QemuGuestConfig {
+  readonly engine: 'qemu'
+  readonly name: string
+  /** The guest's own addresses, the same on every host, in the order of the gateway's list. */
+  readonly endpoints: readonly Address[]
+  /** The program, with words that come before everything else. */
+  readonly program: readonly string[]
+  /** The machine, without its network and control. Undefined: this host cannot restore the guest. */
+  readonly arguments: readonly string[] | undefined
+  /** The control socket of a guest that runs without us. */
+  readonly attach: string | undefined
+  readonly network: GuestNetworkConfig
+  readonly disks: readonly { readonly base: string, readonly format: 'qcow2' | 'raw' }[]
+}
+
+/** A guest's way onto the wire on one host. */
+export interface GuestNetworkConfig {
+  /** The device that the guest's card is joined to; made by the agent. */
+  readonly tap: string
+  /** The bridge that it is put on. */
+  readonly bridge: string
+  /** The card's address, the same on every host. */
+  readonly mac: string
+}
+
+export type AgentGuestConfig = QemuGuestConfig | EmbeddedGuestConfig | BlackholeGuestConfig | BareGuestConfig
 
 /** An agent file, checked, with every default filled in. Deeply frozen. Paths are absolute. */
 export interface AgentConfig {

@@ -37,6 +37,13 @@ export interface Engine {
   renewLease(remainingMs: number): void
   /** Ends the guest at once. Resolves when it is gone. */
   stop(): Promise<void>
+  /** Ends what a process before this one has left of a guest on this host. Called once, before all else. */
+  prepare?(): Promise<void>
+  /**
+   * A checkpoint is here that may have to be restored: prepares what can be prepared. The guest stays absent,
+   * {@link start} and {@link restore} may follow, and {@link stop} ends it. Rejects with E_ENGINE.
+   */
+  standBy?(): Promise<void>
   /** Called when the guest fails by itself; once per start or restore. */
   onFailure: ((reason: string) => void) | undefined
 }

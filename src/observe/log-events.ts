@@ -105,6 +105,8 @@ export const logEvents = {
     { guest: 'string', checkpoint: 'number', generation: 'number', ms: 'number' }),
   'guest.failed': event('error', 'the guest failed', { guest: 'string', reason: 'string' }),
   'guest.stopped': event('info', 'the guest was ended', { guest: 'string', reason: 'string' }),
+  'engine.notice': event('info', 'what the engine found out about this host',
+    { guest: 'string', notice: 'string' }),
   'lease.ended': event('warn', 'the lease ran out: the path of the guest is shut', { guest: 'string' }),
   'log.cut': event('warn', 'the torn tail of a log was cut',
     { guest: 'string', bytes: 'number', lastLsn: 'number' }),

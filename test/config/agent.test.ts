@@ -56,7 +56,31 @@ void t.test('each engine has its own keys', (t) => {
   t.same(wrongGuest('engine: embedded, listen: ["*:1", "127.0.0.1:2"]'),
     ['6:45: an embedded guest listens on one address, with a port for each service; *:1 and 127.0.0.1:2 are '
       + 'on two'])
-  t.same(wrongGuest('engine: xen'), ["6:27: 'xen' must be one of embedded, blackhole, none"])
+  t.same(wrongGuest('engine: xen'), ["6:27: 'xen' must be one of qemu, embedded, blackhole, none"])
+  t.end()
+})
+
+void t.test('a QEMU guest', (t) => {
+  const network = 'network: { tap: vm0, bridge: guests, mac: "52:54:00:77:00:0A" }'
+  const whole = `engine: qemu, endpoints: ["10.0.0.9:6379"], arguments: [-m, 96], ${network}`
+  const disks = 'disks: [{ base: a.img, format: raw }]'
+  t.same(read(`${head}guests:\n  - { name: shop, ${whole}, ${disks} }\n`).guests, [{
+    engine: 'qemu', name: 'shop', endpoints: [{ host: '10.0.0.9', port: 6379 }], arguments: ['-m', '96'],
+    program: ['qemu-system-x86_64'], attach: undefined,
+    network: { tap: 'vm0', bridge: 'guests', mac: '52:54:00:77:00:0a' },
+    disks: [{ base: '/etc/tailgate/a.img', format: 'raw' }]
+  }])
+  t.match(wrongGuest('engine: qemu, endpoints: ["10.0.0.9:6379"]'),
+    [/needs `network`/, /needs `arguments`.*`qmp`/])
+  t.match(wrongGuest(whole.replace('-m, 96', '-S, --netdev, user')),
+    [/'-S' has no place here: the agent decides/, /'--netdev' has no place here: the network/])
+  t.match(wrongGuest(whole.replace('00:0A', '00:0')), [/must be the MAC address of one card/])
+  t.match(wrongGuest(whole.replace('52:', '53:')), [/must be the MAC address of one card/], 'not of a group')
+  t.match(wrongGuest(whole.replace('vm0', 'a-name-that-is-too-long')), [/1 to 15 characters/])
+  t.match(wrongGuest(`engine: qemu, endpoints: ["10.0.0.9:1"], qmp: q, ${network}, disks: [{ base: a }]`),
+    [/a machine that runs already has its own/])
+  t.match(wrong(embedded.replace('data_dir: data', `data_dir: ${'d'.repeat(100)}`)
+    .replace(/{ name: .* }/, `{ name: shop, ${whole} }`)), [/may have 107 bytes, not \d+/])
   t.end()
 })
 

@@ -11,6 +11,8 @@ export interface EngineUnderTest {
   read?(engine: Engine): Promise<string | null>
   /** Whether anybody is let in at its first endpoint. */
   isOpen?(engine: Engine): Promise<boolean>
+  /** So many bytes of its images in a piece are few, and not too few for all of an image. */
+  readonly smallPiece?: number
   /** Kills the running guest from outside. */
   kill?(engine: Engine): void
 }
@@ -133,7 +135,7 @@ function restoring(test: Test, under: EngineUnderTest): void {
     await write(engine, 'second')
     const second = await take(engine)
     await engine.stop()
-    await engine.restore(inPieces(second, 7))
+    await engine.restore(inPieces(second, under.smallPiece ?? 7))
     await engine.openNetwork()
     t.equal(await read(engine), 'second', 'a restored guest can be checkpointed and restored again')
     await engine.stop()

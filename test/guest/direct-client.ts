@@ -25,11 +25,12 @@ export class DirectClient {
     }))
   }
 
-  /** Rejects with the system's error. */
+  /** `endpoint`: `host:port`, or the path of a unix socket. Rejects with the system's error. */
   static open(endpoint: string): Promise<DirectClient> {
     const [host = '', port] = endpoint.split(':')
+    const place = endpoint.startsWith('/') ? { path: endpoint } : { host, port: Number(port) }
     return new Promise((resolve, reject) => {
-      const socket = connect({ host, port: Number(port) }, () => {
+      const socket = connect(place, () => {
         socket.off('error', reject)
         resolve(new DirectClient(socket))
       })

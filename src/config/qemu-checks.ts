@@ -1,0 +1,47 @@
+import { join, resolve } from 'node:path'
+import type { AgentFile } from './agent-schema.ts'
+import { checkProgram, type Checking } from './checks.ts'
+import type { Path } from './problems.ts'
+import type { Loose } from './shape.ts'
+
+type LooseGuest = Loose<AgentFile['guests'][number]>
+
+/** Options of QEMU that the engine gives itself, or that would take the guest out of its hands. */
+const ownOptions: ReadonlyMap<string, string> = new Map([
+  ...['netdev', 'nic', 'net'].map((word) => [word, 'the network is described by `network`'] as const),
+  ...['qmp', 'qmp-pretty', 'S', 'incoming', 'loadvm', 'daemonize', 'pidfile', 'snapshot', 'preconfig']
+    .map((word) => [word, 'the agent decides that'] as const)
+])
+
+/** A Linux `sun_path` has 108 bytes, the last of which is 0. */
+const socketPathMax = 107
+
+/** Reports what does not fit together in a guest of the engine `qemu`. */
+export function checkQemu(
+  guest: LooseGuest, path: Path, checking: Checking, dataDir: string | undefined
+): void {
+  const { problems, directory } = checking
+  if (!problems.given([...path, 'network'])) {
+    problems.report(path, 'engine `qemu` needs `network`: how the guest is joined to the network')
+  }
+  if (!problems.given([...path, 'arguments']) && !problems.given([...path, 'qmp'])) {
+    problems.report(path, 'engine `qemu` needs `arguments`, with which the machine is started, or `qmp`, '
+      + 'where it runs already')
+  }
+  if (problems.given([...path, 'disks']) && !problems.given([...path, 'arguments'])) {
+    problems.report([...path, 'disks'],
+      '`disks` are added to `arguments`; a machine that runs already has its own')
+  }
+  for (const [i, word] of (guest.arguments ?? []).entries()) {
+    if (word === undefined || !word.startsWith('-')) continue
+    const why = ownOptions.get(word.replace(/^--?/, ''))
+    if (why !== undefined) problems.report([...path, 'arguments', i], `'${word}' has no place here: ${why}`)
+  }
+  checkProgram(checking, [...path, 'qemu'], guest.qemu ?? [])
+  if (dataDir === undefined || guest.name === undefined) return
+  const socket = join(resolve(directory, dataDir), encodeURIComponent(guest.name), 'qemu', 'stream.sock')
+  const length = Buffer.byteLength(socket)
+  if (length <= socketPathMax) return
+  problems.report(path, `QEMU sends checkpoints to the socket ${socket}, and the path of one may have `
+    + `${socketPathMax} bytes, not ${length}: choose a shorter \`data_dir\``)
+}
