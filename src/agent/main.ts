@@ -3,6 +3,7 @@ import { version } from '../base/version.ts'
 import type { AgentConfig } from '../config/types.ts'
 import type { HostName } from '../core/ids.ts'
 import type { Engine } from '../engine/engine.ts'
+import { TapNetwork } from '../engine/tap-network.ts'
 import type { LinkSelf } from '../link/greeting.ts'
 import type { LinkConnection, LinkEvents, LinkPeer } from '../link/link.ts'
 import { LinkListener } from '../link/listener.ts'
@@ -130,7 +131,7 @@ class Agent implements RunningAgent {
     if (config === undefined) throw new TailgateError('E_CONFIG', `there is no guest ${name}`)
     return engineOf(config, {
       directory: guestDirectory(this.#config, name),
-      networkOf: this.#overrides.networkOf ?? noNetwork,
+      networkOf: this.#overrides.networkOf ?? tapNetwork,
       notice: notice => { this.#logger.event('engine.notice', { guest: name, notice }) }
     })
   }
@@ -199,6 +200,6 @@ class Agent implements RunningAgent {
   }
 }
 
-function noNetwork({ guest }: NetworkSettings): never {
-  throw new TailgateError('E_CONFIG', `guest ${guest}: nothing here joins a QEMU guest to a network`)
+function tapNetwork({ guest, tap, bridge, mac, addresses }: NetworkSettings): TapNetwork {
+  return new TapNetwork({ guest, device: tap, bridge, mac, addresses })
 }

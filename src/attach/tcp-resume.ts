@@ -108,6 +108,8 @@ export class TcpResumeAttach implements Attach, TcpSideOwner {
   async #attach(
     endpoint: string, connection: ConnectionId, path: Uint8Array, received: number, events: StreamEvents
   ): Promise<AttachAnswer> {
+    // It was not made before the mark, so the guest has taken nothing of it: another one will do as well.
+    if (path.length === 0) return { known: false }
     const state = this.#joinable(endpoint, connection, path)
     const before = this.#settings.book.of(connection)
     const sendNext = sequenceOf(state.sendBase, before?.input ?? 0)

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { Child } from './child.ts'
 import type { LogLine } from './log-line.ts'
 import { freePorts } from './ports.ts'
+import type { Stage } from './stage.ts'
 
 export type HostLetter = 'a' | 'b'
 
@@ -16,7 +17,7 @@ interface Ports {
 
 /**
  * A gateway and two agents on loopback, each a process of its own; the agent that is primary starts the
- * embedded guest, which is one more. Everything it writes is in one temporary directory.
+ * guest, which is one more. Everything it writes is in one temporary directory.
  */
 export class Cluster {
   readonly ports: Ports
@@ -30,13 +31,13 @@ export class Cluster {
     this.#onLine = onLine
   }
 
-  static async create(onLine: (from: string, line: LogLine) => void): Promise<Cluster> {
+  static async create(stage: Stage, onLine: (from: string, line: LogLine) => void): Promise<Cluster> {
     const directory = await mkdtemp(join(tmpdir(), 'tailgate-demo-'))
     const [service = 0, metrics = 0, a = 0, b = 0] = await freePorts(4)
     const cluster = new Cluster(directory, { service, metrics, links: { a, b } }, onLine)
-    await writeFile(cluster.configOf('gateway'), gatewayFile(cluster.ports))
+    await writeFile(cluster.configOf('gateway'), gatewayFile(stage, cluster.ports))
     for (const letter of ['a', 'b'] as const) {
-      await writeFile(cluster.configOf(`host-${letter}`), agentFile(letter, cluster.ports))
+      await writeFile(cluster.configOf(`host-${letter}`), agentFile(stage, letter, cluster.ports))
     }
     return cluster
   }
@@ -86,25 +87,27 @@ export class Cluster {
   }
 }
 
-function gatewayFile({ service, metrics, links }: Ports): string {
+/** Keys of the guest `demo`, under its name. */
+function keys(lines: readonly string[]): string {
+  return lines.map((line) => `    ${line}\n`).join('')
+}
+
+function gatewayFile({ gatewayKeys, serviceAddress }: Stage, { service, metrics, links }: Ports): string {
+  const to = serviceAddress === '' ? '' : `to: '${serviceAddress}', `
   return `name: gateway
 state_dir: gateway
 metrics: 127.0.0.1:${metrics}
 guests:
   - name: demo
-    attach: embedded
     hosts:
       - { name: host-a, link: 127.0.0.1:${links.a} }
       - { name: host-b, link: 127.0.0.1:${links.b} }
-    checkpoint_interval: 1s
-    heartbeat: { interval: 50ms, misses: 5 }
-    lease: 300ms
-    services:
-      - { name: redis, listen: 127.0.0.1:${service}, release: epoch }
+${keys(gatewayKeys)}    services:
+      - { name: redis, listen: 127.0.0.1:${service}, ${to}release: epoch }
 `
 }
 
-function agentFile(letter: HostLetter, { links }: Ports): string {
+function agentFile({ agentKeys }: Stage, letter: HostLetter, { links }: Ports): string {
   const peer = letter === 'a' ? 'b' : 'a'
   return `name: host-${letter}
 link: 127.0.0.1:${links[letter]}
@@ -113,7 +116,5 @@ gateways: [gateway]
 peers: [host-${peer}]
 guests:
   - name: demo
-    engine: embedded
-    listen: [127.0.0.1:0]
-`
+${keys(agentKeys(letter))}`
 }

@@ -47,8 +47,10 @@ export class Load {
   readonly #options: LoadOptions
   readonly #counters = new Map<string, number>()
   readonly #workers: Promise<void>[] = []
-  /** Workers that have had an answer since they were last asked about. */
+  /** Workers that have had an answer since they were last asked about, and those that ever had one. */
   #heard = new Set<string>()
+  readonly #everHeard = new Set<string>()
+  #onAllHeard: (() => void) | undefined
   #stopping = false
   #pauseSince = { pause: 0 }
 
@@ -70,6 +72,21 @@ export class Load {
     const heard = this.#heard.size
     this.#heard = new Set()
     return heard
+  }
+
+  /** Resolves when every worker has had an answer: a machine may still be starting when clients come. */
+  allHeard(): Promise<void> {
+    return new Promise(resolve => {
+      this.#onAllHeard = () => {
+        if (this.#everHeard.size >= this.#workers.length) resolve()
+      }
+      this.#onAllHeard()
+    })
+  }
+
+  /** Forgets the pauses until now: they were those of a start. */
+  forgetPauses(): void {
+    this.figures.longestPauseMs = 0
   }
 
   /** The longest pause since the last call, in milliseconds. */
@@ -149,6 +166,9 @@ export class Load {
     this.#judgeCounter(count, expected)
     if (set !== 'OK' || got !== value) this.figures.wrong++
     this.#heard.add(name)
+    if (this.#everHeard.has(name)) return
+    this.#everHeard.add(name)
+    this.#onAllHeard?.()
   }
 
   async #ask(client: RespClient, ...words: readonly string[]): Promise<Reply> {

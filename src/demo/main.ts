@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util'
-import { messageOf } from '../base/errors.ts'
+import { messageOf, TailgateError } from '../base/errors.ts'
 import { askStatus } from '../observe/admin-client.ts'
 import { bytesText, durationText } from '../observe/quantity.ts'
 import { Watch } from '../observe/watch.ts'
@@ -9,22 +9,29 @@ import { Cluster, type HostLetter } from './cluster.ts'
 import type { LogLine } from './log-line.ts'
 import { Events } from './events.ts'
 import { Load } from './load.ts'
+import { againInPrivateNetwork, inPrivateNetwork } from './private-network.ts'
+import { prepareVirtualMachine, qemuStage } from './qemu-stage.ts'
+import { embeddedStage } from './stage.ts'
 import { faults, summarize, summaryTable, type DemoSummary } from './summary.ts'
 
 const usage = `npm start [-- OPTIONS]: kills the primary under load; no client notices more than a pause
 
   --json   print the closing table as one line of JSON, and nothing else
   --keep   stay up, for redis-cli and for killing the primary by hand
+  --qemu   the guest is a virtual machine under QEMU; installs Debian packages that are missing
 `
 
 /** Times of the demo, in milliseconds. */
 const beforeKillMs = 2500
 const afterFailoverMs = 2000
 const rateEveryMs = 500
+/** For a machine to start, in milliseconds. */
+const startMsMax = 120_000
 
 interface Options {
   readonly json: boolean
   readonly keep: boolean
+  readonly qemu: boolean
 }
 
 class Demo {
@@ -68,13 +75,14 @@ class Demo {
   }
 
   async #start(): Promise<Cluster> {
-    const cluster = await Cluster.create((from, line) => this.#line(from, line))
+    const stage = this.#options.qemu ? await qemuStage() : embeddedStage
+    const cluster = await Cluster.create(stage, (from, line) => this.#line(from, line))
     this.#cluster = cluster
     const isProtected = this.#events.next('gateway', 'guest.protected')
     cluster.startAgent('a')
     cluster.startAgent('b')
     cluster.startGateway()
-    this.#watch.line('info', 'gateway, agents on host-a and host-b: three processes on loopback')
+    this.#watch.line('info', stage.about)
     await isProtected
     cluster.check(['gateway', 'host-a', 'host-b'])
     return cluster
@@ -85,6 +93,8 @@ class Demo {
     load.start()
     this.#watch.line('info', `${load.workers} clients: long, pipelined and short connections to port `
       + String(cluster.ports.service))
+    await inTime('the guest has answered every client', startMsMax, load.allHeard())
+    load.forgetPauses()
     this.#rate = setInterval(() => this.#showRate(load), rateEveryMs)
     await pause(beforeKillMs)
     const over = this.#events.next('gateway', 'failover.done')
@@ -185,11 +195,26 @@ function pause(ms: number): Promise<void> {
   return new Promise(resolve => setTimeout(resolve, ms))
 }
 
+/** Rejects with E_TIMEOUT where `what` is not so in time. */
+function inTime(what: string, ms: number, awaited: Promise<void>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const late = new TailgateError('E_TIMEOUT', `it took longer than ${ms / 1000} s until ${what}`)
+    const limit = setTimeout(() => reject(late), ms)
+    void awaited.then(() => {
+      clearTimeout(limit)
+      resolve()
+    })
+  })
+}
+
 async function main(): Promise<number> {
   let values
   try {
     ({ values } = parseArgs({
-      options: { json: { type: 'boolean' }, keep: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } }
+      options: {
+        json: { type: 'boolean' }, keep: { type: 'boolean' }, qemu: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' }
+      }
     }))
   } catch (error) {
     process.stderr.write(`${messageOf(error)}\n\n${usage}`)
@@ -199,18 +224,29 @@ async function main(): Promise<number> {
     process.stdout.write(usage)
     return 0
   }
-  const demo = new Demo({ json: values.json === true, keep: values.keep === true })
+  const options = { json: values.json === true, keep: values.keep === true, qemu: values.qemu === true }
+  return perform(options)
+}
+
+/** A virtual machine's bridge and devices are made in a network of the demo's own, by this program again. */
+async function perform(options: Options): Promise<number> {
+  try {
+    if (!options.qemu || inPrivateNetwork()) return await endWithSignals(new Demo(options))
+    await prepareVirtualMachine(line => { if (!options.json) process.stdout.write(`${line}\n`) })
+    return await againInPrivateNetwork()
+  } catch (error) {
+    process.stderr.write(`the demo failed: ${messageOf(error)}\n`)
+    return 1
+  }
+}
+
+function endWithSignals(demo: Demo): Promise<number> {
   const signals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
   for (const [signal, status] of Object.entries(signals)) {
     process.once(signal, () => { if (!demo.interrupt()) process.exit(status) })
   }
   process.once('exit', () => demo.killAll())
-  try {
-    return await demo.run()
-  } catch (error) {
-    process.stderr.write(`the demo failed: ${messageOf(error)}\n`)
-    return 1
-  }
+  return demo.run()
 }
 
 process.exitCode = await main()

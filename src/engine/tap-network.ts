@@ -8,8 +8,10 @@ import { PathGate, type Grant } from './path-gate.ts'
 import { runSystemProgram } from './system-programs.ts'
 
 export interface TapNetworkOptions {
-  /** The guest's name: device and gate are named for it. */
+  /** The guest's name. */
   readonly guest: string
+  /** The name of its device, and of its gate; left out: one is made of the guest's. */
+  readonly device?: string
   /** The bridge that joins guests and gateway on this host; it must be there. */
   readonly bridge: string
   /** The guest's MAC address, the same on every host. */
@@ -59,7 +61,7 @@ export class TapNetwork implements GuestNetwork {
   /** Throws E_ENGINE for addresses that are none. */
   constructor(options: TapNetworkOptions) {
     this.#options = options
-    this.device = deviceNameOf(options.guest)
+    this.device = options.device ?? deviceNameOf(options.guest)
     this.#announcements = announcementsOf(options.mac, options.addresses)
     this.#gate = new PathGate(this.#filter, {
       table: `tailgate-${this.device}`, device: this.device, mac: options.mac

@@ -28,7 +28,7 @@ export async function qemuHost(t: Test): Promise<QemuHost | undefined> {
   if (requires(t, 'cpio') === undefined || requires(t, 'ip') === undefined) return undefined
   if (!requiresRoot(t)) return undefined
   const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache')
-  const build = fileURLToPath(new URL('image/build.sh', import.meta.url))
+  const build = fileURLToPath(new URL('../../deploy/demo-guest/build.sh', import.meta.url))
   const { stdout } = await promisify(execFile)(build, [join(cache, 'tailgate-test-guest')])
   return { image: stdout.trim(), qemu }
 }
