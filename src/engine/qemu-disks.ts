@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdir, open, readdir, rm } from 'node:fs/promises'
+import { mkdir, open, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { messageOf, TailgateError } from '../base/errors.ts'
@@ -13,6 +13,8 @@ const layersMax = 8
 const mergeMsMax = 600_000
 /** In front of the bytes of a disk in an image's frame: the disk, and which of its two files. */
 const frameHeadBytes = 2
+/** Is there while the disks' files are not, or not yet, those of a guest. */
+const incompleteFile = 'disks-incomplete'
 const readBytes = 512 * 1024
 
 /** A disk of the guest: its base is never written to, and is the same file on every host. */
@@ -56,17 +58,25 @@ export class QemuDisks {
   /** For a guest that is started: as it left its disks here, or as the bases are. Rejects with E_ENGINE. */
   async forStart(): Promise<void> {
     await this.#measure()
-    const names = this.#disks.length === 0 ? [] : await readdir(this.#directory)
+    const found = this.#disks.length === 0 ? [] : await readdir(this.#directory)
+    const names = found.includes(incompleteFile) ? [] : found
     this.#layers = this.#disks.map((_, disk) => layersIn(names, disk))
     for (const [disk, layers] of this.#layers.entries()) {
       if (layers.length === 0) await this.#begin(disk, [1])
     }
+    await this.complete()
   }
 
   /** For a guest that is restored: empty files, which {@link Receiver} fills. Rejects with E_ENGINE. */
   async forRestore(): Promise<void> {
     await this.#measure()
+    if (this.#disks.length > 0) await writeFile(join(this.#directory, incompleteFile), '')
     for (const disk of this.#disks.keys()) await this.#begin(disk, [1, 2])
+  }
+
+  /** A guest may be started with the files as they are now. */
+  async complete(): Promise<void> {
+    await rm(join(this.#directory, incompleteFile), { force: true })
   }
 
   /** QEMU's options for the disks as they are now. */

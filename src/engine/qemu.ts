@@ -269,6 +269,7 @@ export class QemuEngine implements Engine {
   async #load(machine: QemuProcess, frames: AsyncIterable<Frame>): Promise<void> {
     const receiver = this.#disks.receiver()
     await machine.load(machineBytes(frames, receiver), migrationMsMax)
+    await this.#disks.complete()
   }
 
   async #standDown(): Promise<void> {

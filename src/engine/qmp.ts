@@ -111,7 +111,10 @@ export class QmpClient {
         reject(this.#broken)
         return
       }
+      let settled = false
+      let end = (): void => undefined
       const settle = (run: () => void): void => {
+        settled = true
         clearTimeout(timer)
         this.#closing.delete(broken)
         end()
@@ -122,8 +125,10 @@ export class QmpClient {
         broken(new TailgateError('E_ENGINE', `${what} within ${timeoutMs} ms`))
       }, timeoutMs)
       this.#closing.add(broken)
-      const end = begin(
+      end = begin(
         value => { settle(() => { resolve(value) }) }, error => { settle(() => { reject(error) }) })
+      // The answer may come before the question has returned.
+      if (settled) end()
     })
   }
 

@@ -7,9 +7,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { QmpClient } from '../../src/engine/qmp.ts'
-import { qemuHost, RedisGuest } from '../qemu/guest.ts'
-import { shortDirectory } from '../qemu/namespace.ts'
-import { inPieces, take } from './compliance.ts'
+import { qemuHost, RedisGuest } from './guest.ts'
+import { shortDirectory } from './namespace.ts'
+import { inPieces, take } from '../engine/compliance.ts'
 
 // What is QEMU's own, beyond the suite of all engines.
 
@@ -126,7 +126,7 @@ if (host !== undefined) {
     const held = createServer().listen(join(directory, 'held'))
     t.teardown(() => held.close())
     const holding = once(held, 'connection') as Promise<[Socket]>
-    const program = fileURLToPath(new URL('../qemu/orphan.ts', import.meta.url))
+    const program = fileURLToPath(new URL('orphan.ts', import.meta.url))
     const child = spawn(process.execPath, ['--import=tsx', program, directory, host.qemu],
       { stdio: ['ignore', 'pipe', 'inherit'] })
     const [said] = await once(child.stdout, 'data') as [Buffer]

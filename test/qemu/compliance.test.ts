@@ -1,8 +1,8 @@
 import t, { type Test } from 'tap'
 import type { Engine } from '../../src/engine/engine.ts'
 import { QemuEngine } from '../../src/engine/qemu.ts'
-import { qemuHost, RedisGuest } from '../qemu/guest.ts'
-import { engineCompliance } from './compliance.ts'
+import { qemuHost, RedisGuest } from './guest.ts'
+import { engineCompliance } from '../engine/compliance.ts'
 
 // The suite of all engines, with a real guest under QEMU.
 
