@@ -219,8 +219,14 @@ class ResumablePath implements OpenedPath {
   }
 
   get path(): Uint8Array {
-    const { timestamp, ...origin } = originOf(this.side.descriptor)
-    return encodePath({ ...origin, clock: origin.timestamps ? (timestamp - monotonicMs()) >>> 0 : 0 })
+    try {
+      const { timestamp, ...origin } = originOf(this.side.descriptor)
+      return encodePath({ ...origin, clock: origin.timestamps ? (timestamp - monotonicMs()) >>> 0 : 0 })
+    } catch (error) {
+      // The guest has reset it already, which it will be told; there is nothing to join again.
+      if (error instanceof TailgateError) return new Uint8Array(0)
+      throw error
+    }
   }
 }
 

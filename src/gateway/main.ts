@@ -116,10 +116,13 @@ class Gateway implements RunningGateway {
 
   #newResumption(config: GuestConfig): Resumption | undefined {
     if (!this.#resumes || !wantsResume(config)) return undefined
-    return new Resumption({
+    const resumption = new Resumption({
       guest: config.name, sockets: this.#choice.sockets, connectMs: this.#config.timeouts.connectMs,
       trouble: reason => this.#logger.event('shield.failed', { guest: config.name, reason })
     })
+    // What a gateway that died during a failover has left.
+    void resumption.settled()
+    return resumption
   }
 
   #newGuest(config: GuestConfig, states: GatewayStates): Guest {
