@@ -118,6 +118,56 @@ if (inNamespace(t, fileURLToPath(import.meta.url))) {
     }
   })
 
+  await t.test('output that was acknowledged here and not read when the guest was saved', async (t) => {
+    const one = new ResumeCase(guest, sockets, shield)
+    t.teardown(() => one.close())
+    await one.open(endpoint)
+    await one.output('read ')
+    await one.read()
+    one.side.pause()
+    await one.output('not read ')
+    let image = await one.mark()
+    // It has left the guest's queue once the kernel here has acknowledged it.
+    while (image.unacknowledged.length + image.unsent.length > 0) image = await one.mark()
+    t.equal(one.received, 5)
+    one.side.resume()
+    await one.read()
+    await one.cut()
+    await one.restore(image)
+    const events = new Recorder()
+    const answer = await one.join(endpoint, events)
+    t.match(answer, { known: true, output: 14, resumesAt: 14 })
+    if (!answer.known) return
+    answer.side.resume()
+    await guest.write(one.at, 'new')
+    await events.untilText('new')
+    t.equal(events.text, 'new')
+  })
+
+  await t.test('both ends told before the guest died: nothing is left but to silence it', async (t) => {
+    const one = new ResumeCase(guest, sockets, shield)
+    await one.open(endpoint)
+    const before = sockets.open
+    await one.output('bye')
+    await one.endOutput()
+    await one.read()
+    await one.guest.until(one.at, TcpState.finWait2)
+    const image = { ...await one.mark(), state: TcpState.finWait1 }
+    one.endInput()
+    await one.cut()
+    t.equal(sockets.open, before - 1, 'the old socket is closed')
+    await one.restore(image)
+    const answer = await one.join(endpoint, new Recorder())
+    t.match(answer, { known: true, input: 0, output: 4, resumesAt: 4 })
+    if (!answer.known) return
+    answer.side.resume()
+    answer.side.end()
+    await guest.resume(one.at)
+    await guest.told(one.at, 'end')
+    await one.close()
+    t.equal(sockets.open, before - 1)
+  })
+
   await t.test('streams beyond 4 GiB, twice', async (t) => {
     const one = new ResumeCase(guest, sockets, shield)
     await one.open(endpoint)
