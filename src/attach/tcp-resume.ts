@@ -9,7 +9,7 @@ import { RawProbe, type ProbeAnswer } from '../net/raw-probe.ts'
 import { placeNearest, placeUpTo, sequenceOf, serialDifference } from '../net/sequence.ts'
 import { setMark } from '../net/socket-options.ts'
 import type { SocketSide, Sockets } from '../net/sockets.ts'
-import { leaveRepair, originOf, rebuild } from '../net/tcp-repair.ts'
+import { leaveRepair, newSocket, originOf, rebuild } from '../net/tcp-repair.ts'
 import { attachError, type Attach, type Opening } from './attach.ts'
 import { FloorWatch } from './floor-watch.ts'
 import { decodePath, encodePath, type TcpPathState } from './tcp-path.ts'
@@ -68,7 +68,7 @@ export class TcpResumeAttach implements Attach, TcpSideOwner {
 
   constructor(settings: TcpResumeSettings) {
     this.#settings = settings
-    this.#plain = new TcpAttach(settings)
+    this.#plain = new TcpAttach({ ...settings, makeSocket: markedSocket })
   }
 
   open(endpoint: string, connection: ConnectionId, events: StreamEvents, opening: Opening): void {
@@ -221,8 +221,14 @@ class ResumablePath implements OpenedPath {
   }
 
   get path(): Uint8Array {
-    const { timestamp, ...origin } = originOf(this.side.descriptor)
-    return encodePath({ ...origin, clock: origin.timestamps ? (timestamp - monotonicMs()) >>> 0 : 0 })
+    try {
+      const { timestamp, ...origin } = originOf(this.side.descriptor)
+      return encodePath({ ...origin, clock: origin.timestamps ? (timestamp - monotonicMs()) >>> 0 : 0 })
+    } catch (error) {
+      // The guest has reset it already, which it will be told; there is nothing to join again.
+      if (error instanceof TailgateError) return new Uint8Array(0)
+      throw error
+    }
   }
 }
 
@@ -264,6 +270,24 @@ function placesAt({ input, resumesAt }: Standing, before: TcpPlaces | undefined)
   places.inputEnded = before?.inputEnded === true && input === before.input
   places.outputEnded = before?.outputEnded === true && resumesAt === before.output
   return places
+}
+
+/**
+ * A restored guest may still have a connection with the port that the kernel here picks for a new one. It
+ * answers the SYN as that one, and the reset that clears it away must pass the shield: so the mark is there
+ * before the SYN is.
+ */
+function markedSocket(family: 4 | 6): number | undefined {
+  let descriptor = -1
+  try {
+    descriptor = newSocket(family)
+    setMark(descriptor, guestMark)
+    return descriptor
+  } catch (error) {
+    if (!(error instanceof TailgateError)) throw error
+    if (descriptor >= 0) closeDescriptor(descriptor)
+    return undefined
+  }
 }
 
 function letGo(endpoint: string): TailgateError {

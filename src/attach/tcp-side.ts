@@ -1,3 +1,4 @@
+import { TailgateError } from '../base/errors.ts'
 import type { ConnectionId } from '../core/ids.ts'
 import type { StreamEvents, StreamSide } from '../core/stream.ts'
 import { closeDescriptor, duplicate, shutdownWriting } from '../net/libc.ts'
@@ -154,7 +155,13 @@ export class TcpSide implements StreamSide {
   }
 
   #hold(): void {
-    if (this.#held < 0 && this.#socket.descriptor >= 0) this.#held = duplicate(this.#socket.descriptor)
+    if (this.#held >= 0 || this.#socket.descriptor < 0) return
+    try {
+      this.#held = duplicate(this.#socket.descriptor)
+    } catch (error) {
+      // Without a descriptor to spare it ends as any socket does, and its last floor stays unknown.
+      if (!(error instanceof TailgateError)) throw error
+    }
   }
 
   /** All input has been given to the kernel: ends the direction. */

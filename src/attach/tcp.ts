@@ -3,13 +3,15 @@ import type { ConnectionId, InputOffset } from '../core/ids.ts'
 import type { AttachAnswer, OpenedPath } from '../core/path.ts'
 import type { StreamEvents } from '../core/stream.ts'
 import { parseAddress, targetOf } from '../net/address.ts'
-import type { DialEvents, SocketSide, Sockets, Target } from '../net/sockets.ts'
+import type { DialEvents, DialOptions, SocketSide, Sockets, Target } from '../net/sockets.ts'
 import { attachError, type Attach, type Opening } from './attach.ts'
 
 export interface TcpAttachSettings {
   readonly sockets: Sockets
   /** How long a guest may take to accept a connection, in milliseconds. */
   readonly connectMs: number
+  /** See {@link DialOptions}. */
+  readonly makeSocket?: DialOptions['makeSocket']
 }
 
 /** The closed sides are swept out of the list when it has grown to this, and to twice what is then left. */
@@ -49,8 +51,9 @@ export class TcpAttach implements Attach {
       process.nextTick(() => opening.failed(error))
       return
     }
-    const { sockets, connectMs } = this.#settings
-    sockets.connect(target, { timeoutMs: connectMs }, new TcpOpening(this, endpoint, events, opening))
+    const { sockets, connectMs, makeSocket } = this.#settings
+    const options = makeSocket === undefined ? { timeoutMs: connectMs } : { timeoutMs: connectMs, makeSocket }
+    sockets.connect(target, options, new TcpOpening(this, endpoint, events, opening))
   }
 
   /** Remembers a side for {@link close}. False: that has been called, and the side is let go. */

@@ -1,4 +1,5 @@
 import { TailgateError, type ErrorCode } from '../base/errors.ts'
+import { pathText } from '../attach/tcp-path.ts'
 import { unreachable } from '../base/invariant.ts'
 import type { Generation, HistoryId, Lsn } from '../core/ids.ts'
 import type { LogMark } from '../core/log/connection-index.ts'
@@ -93,7 +94,8 @@ export async function dumpLog(
 type Fields = Readonly<Record<string, string | number | boolean>>
 
 /**
- * A record's fields as dumps show them: input and paths by their length, for a log holds what clients sent.
+ * A record's fields as dumps show them: input by its length, for a log holds what clients sent, and so a path
+ * that is not TCP's.
  */
 function fieldsOf(record: LogRecord): Fields {
   switch (record.kind) {
@@ -101,7 +103,7 @@ function fieldsOf(record: LogRecord): Fields {
       const { connection, service, connected, input, output, hash, client, path } = record
       return {
         kind: 'ADOPT', connection, service, connected, input, output, hash: hex(hash), client,
-        path: path.length
+        path: pathText(path) ?? path.length
       }
     }
     case RecordKind.open: {
@@ -109,7 +111,9 @@ function fieldsOf(record: LogRecord): Fields {
       return { kind: 'OPEN', connection, service, client }
     }
     case RecordKind.connected:
-      return { kind: 'CONNECTED', connection: record.connection, path: record.path.length }
+      return {
+        kind: 'CONNECTED', connection: record.connection, path: pathText(record.path) ?? record.path.length
+      }
     case RecordKind.data:
       return { kind: 'DATA', connection: record.connection, bytes: record.bytes.length }
     case RecordKind.end: return { kind: 'END', connection: record.connection }

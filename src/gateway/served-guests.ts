@@ -106,10 +106,13 @@ export class ServedGuests {
   #newResumption(guest: GuestConfig): Resumption | undefined {
     const { config, sockets, logger } = this.#options
     if (!this.#resumes || !wantsResume(guest)) return undefined
-    return new Resumption({
+    const resumption = new Resumption({
       guest: guest.name, sockets, connectMs: config.timeouts.connectMs,
       trouble: reason => logger.event('shield.failed', { guest: guest.name, reason })
     })
+    // What a gateway that died during a failover has left.
+    void resumption.settled()
+    return resumption
   }
 
   #newGuest(guest: GuestConfig, states: GatewayStates): Guest {

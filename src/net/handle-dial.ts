@@ -34,16 +34,19 @@ export class HandleDial extends Expiring implements ConnectOwner {
     this.#timeoutMs = options.timeoutMs
     this.#events = events
     this.#handle = new share.binding.Tcp(share.binding.socketType)
-    const error = this.#start(options.localAddress)
+    const error = this.#start(options)
     // Whoever dials is told later, never within its own call.
     if (error !== 0) process.nextTick(() => this.connectDone(error))
   }
 
-  #start(localAddress: string | undefined): number {
+  #start({ localAddress, makeSocket }: DialOptions): number {
     const { binding, deadlines } = this.#share
     const { host, port, family } = this.#target
     const handle = this.#handle
     handle.setNoDelay(true)
+    const made = makeSocket?.(family === 6 ? 6 : 4)
+    const opened = made === undefined ? 0 : handle.open(made)
+    if (opened !== 0) return opened
     const bound = localAddress === undefined ? 0 : bindTo(handle, localAddress, 0)
     if (bound !== 0) return bound
     const request = new binding.ConnectRequest()

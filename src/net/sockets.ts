@@ -86,6 +86,11 @@ export interface DialOptions {
   readonly timeoutMs: number
   /** The address to connect from. */
   readonly localAddress?: string
+  /**
+   * Makes the socket to connect with, where its first packet is to carry an option; undefined for one as any
+   * other. Sockets named `net` make their own.
+   */
+  readonly makeSocket?: (family: 4 | 6) => number | undefined
 }
 
 /** What the data path stands on. Implementations pass test/net/compliance.ts. */

@@ -237,7 +237,8 @@ function gatewayFile(
     `    heartbeat: { interval: 100ms, misses: ${misses} }`, '    lease: 10s'
   ]
   return ['name: gateway', 'state_dir: gateway', 'metrics: "127.0.0.1:0"', keys, 'guests:',
-    '  - name: box', '    attach: tcp', '    resume: off', ...hosted, '    services:', ...services, ''].join('\n')
+    '  - name: box', '    attach: tcp', '    resume: off', ...hosted, '    services:', ...services, ''
+  ].join('\n')
 }
 
 function agentFile(host: string, peer: string, mode: Mode, { ports, pids }: Behind): string {

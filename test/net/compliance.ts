@@ -73,6 +73,17 @@ function exchange(check: Check): void {
     t.equal(listener.address, `127.0.0.1:${listener.port}`)
   })
 
+  check('the descriptor is told while there is one', async (t, sockets) => {
+    const { client, server } = await pairOf(sockets)
+    t.ok(client.side.descriptor > 2)
+    t.not(client.side.descriptor, server.side.descriptor)
+    client.side.reset()
+    t.equal(client.side.descriptor, -1)
+    server.side.resume()
+    await server.untilTold('reset')
+    t.equal(server.side.descriptor, -1)
+  })
+
   const ipv6 = Object.values(networkInterfaces()).flat().some((entry) => entry?.address === '::1')
   check('IPv6', async (t, sockets) => {
     const { client, server, listener } = await pairOf(sockets, '::1')
