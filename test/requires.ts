@@ -22,6 +22,7 @@ const packages: Readonly<Record<string, string>> = {
   ip: 'iproute2',
   nft: 'nftables',
   iptables: 'iptables',
+  conntrack: 'conntrack',
   unshare: 'util-linux',
   nsenter: 'util-linux',
   'qemu-system-x86_64': 'qemu-system-x86',

@@ -13,6 +13,8 @@ export async function runInNamespace(t: Test, cases: URL): Promise<void> {
   const user = process.getuid?.() === 0 ? [] : ['--user', '--map-root-user']
   const namespaces = ['--net', '--pid', '--fork', '--mount-proc', '--kill-child=SIGKILL']
   const path = fileURLToPath(cases)
-  const node = [process.execPath, ...process.execArgv, path]
+  // The first process of a namespace is given all orphans, and one that does not wait for them keeps the
+  // namespaces below from ending. A shell does wait.
+  const node = ['sh', '-c', '"$@"; exit $?', 'sh', process.execPath, ...process.execArgv, path]
   await t.spawn('unshare', [...user, ...namespaces, ...node], { name: path.split('/').at(-1) ?? path })
 }

@@ -7,6 +7,7 @@ import type { LineOrder } from './line-process.ts'
 /** The process that carries the lines of a lab; one that is not needed is not started. */
 export class LineCarrier {
   #child: ChildProcess | undefined
+  #gone: Promise<never> | undefined
   /** One order after another: their answers have no names. */
   #turn: Promise<unknown> = Promise.resolve()
 
@@ -33,17 +34,21 @@ export class LineCarrier {
   }
 
   #ask(order: LineOrder): Promise<LineCounts> {
-    const child = this.#child ??= fork(fileURLToPath(new URL('line-process.ts', import.meta.url)), {
-      execArgv: process.execArgv
-    })
+    const child = this.#child ?? this.#start()
     const answer = this.#turn.then(async () => {
-      const gone = once(child, 'exit').then(() => { throw new Error('the process of the lines has ended') })
-      gone.catch(() => undefined)
+      const answered = new Promise<LineCounts>((resolve) => { child.once('message', resolve) })
       child.send(order)
-      const [counts] = await Promise.race([once(child, 'message'), gone]) as [LineCounts]
-      return counts
+      return await (this.#gone === undefined ? answered : Promise.race([answered, this.#gone]))
     })
     this.#turn = answer.catch(() => undefined)
     return answer
+  }
+
+  #start(): ChildProcess {
+    const program = fileURLToPath(new URL('line-process.ts', import.meta.url))
+    const child = this.#child = fork(program, { execArgv: process.execArgv })
+    this.#gone = once(child, 'exit').then(() => { throw new Error('the process of the lines has ended') })
+    this.#gone.catch(() => undefined)
+    return child
   }
 }

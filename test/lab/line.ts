@@ -14,6 +14,7 @@ export interface Shape {
 export interface LineCounts {
   readonly passed: number
   readonly lost: number
+  readonly onTheWay: number
   /** Lost too, because more were on their way than a line holds. */
   readonly overrun: number
 }
@@ -52,7 +53,10 @@ export class Line {
 
   get counts(): LineCounts {
     const [one, other] = this.#ways
-    return { passed: one.passed + other.passed, lost: this.#lost, overrun: one.overrun + other.overrun }
+    return {
+      passed: one.passed + other.passed, lost: this.#lost, onTheWay: one.onTheWay + other.onTheWay,
+      overrun: one.overrun + other.overrun
+    }
   }
 
   #carry(frame: Buffer, way: Way): void {
@@ -72,6 +76,10 @@ class Way {
 
   constructor(to: TapDevice) {
     this.#to = to
+  }
+
+  get onTheWay(): number {
+    return this.#queue.length
   }
 
   take(frame: Buffer, delayMs: number): void {

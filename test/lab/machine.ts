@@ -28,11 +28,17 @@ export class Machine {
   }
 
   static async boot(name: string): Promise<Machine> {
-    const args = ['--net', '--pid', '--fork', '--kill-child=SIGKILL', 'sh', '-c', init]
+    const args = ['--net', '--pid', '--fork', 'sh', '-c', init]
     const holder = spawn('unshare', args, {
-      env: withSystemPrograms(process.env), stdio: ['pipe', 'pipe', 'inherit']
+      env: withSystemPrograms(process.env), stdio: ['pipe', 'pipe', 'pipe']
     })
-    await once(holder.stdout, 'data')
+    let said = ''
+    holder.stderr.on('data', (bytes: Buffer) => { said += bytes.toString() })
+    const ended = new Promise<never>((_resolve, reject) => {
+      holder.once('exit', () => reject(new Error(`${name} did not come up: ${said}`)))
+    })
+    await Promise.race([once(holder.stdout, 'data'), ended])
+    ended.catch(() => undefined)
     return new Machine(name, holder)
   }
 

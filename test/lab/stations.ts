@@ -7,10 +7,12 @@ import type { Machine } from './machine.ts'
 
 /** How long a line may take to come, in milliseconds. */
 const patienceMs = 20_000
-const echo = fileURLToPath(new URL('echo.ts', import.meta.url))
 
-/** Starts the service of echo.ts on a machine; resolves when it listens. It dies with its machine. */
-export async function startEcho(machine: Machine, host: string, port: number): Promise<void> {
+/** Starts the service of one of those files on a machine, with which it dies; resolves when it listens. */
+export async function startEcho(
+  machine: Machine, host: string, port: number, file: 'echo.ts' | 'transparent-echo.ts' = 'echo.ts'
+): Promise<void> {
+  const echo = fileURLToPath(new URL(file, import.meta.url))
   const [program, ...args] = [...machine.enter, process.execPath, ...process.execArgv, echo]
   const child = spawn(program, [...args, host, String(port)], { stdio: ['ignore', 'pipe', 'inherit'] })
   await once(child.stdout, 'data')

@@ -1,0 +1,159 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { withSystemPrograms } from '../../../src/engine/system-programs.ts'
+import { Process } from '../../failover/process.ts'
+import { requires } from '../../requires.ts'
+import { addressOf, NetworkLab } from '../network-lab.ts'
+import { LineClient, startEcho } from '../stations.ts'
+
+// deploy/redirect.sh on the gateway, for clients that talk to the address of a guest: that of host-a here.
+
+const script = fileURLToPath(new URL('../../../deploy/redirect.sh', import.meta.url))
+const cli = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url))
+const guestPort = 6379
+const families = [4, 6] as const
+const guest = (family: 4 | 6): string => addressOf('host-a', 'guest', family)
+const services = [`${guest(4)}:${guestPort}=7004`, `[${guest(6)}]:${guestPort}=7006`]
+const interfaces = ['--client-if', 'service', '--guest-if', 'guest']
+const up = ['up', ...interfaces, ...services.flatMap((service) => ['--service', service])]
+
+/** A lab whose clients take the gateway for the way to the guests; it forwards nothing by itself. */
+async function lab(t: Test): Promise<NetworkLab> {
+  const made = await NetworkLab.create(t, { hosts: ['host-a'] })
+  for (const [family, subnet] of [[4, '10.77.2.0/24'], [6, 'fd77:2::/64']] as const) {
+    const args = [`-${family}`, 'route', 'add', subnet, 'via', addressOf('gateway', 'service', family)]
+    spawnSync('ip', args, { env: withSystemPrograms(process.env) })
+  }
+  return made
+}
+
+function redirect(on: NetworkLab, ...args: readonly string[]): string {
+  return on.machine('gateway').run(['bash', script, ...args])
+}
+
+/** Everything that the script may have touched. */
+function rules(on: NetworkLab, backend: string): string {
+  const gateway = on.machine('gateway')
+  const saved = backend === 'nft' ? '' : ['iptables', 'ip6tables'].map((program) =>
+    ['raw', 'nat', 'mangle'].map((table) => gateway.run([program, '-t', table, '-S'])).join('')).join('')
+  const listed = backend === 'nft' ? gateway.run(['nft', 'list', 'ruleset']) : ''
+  return saved + listed + gateway.run(['ip', 'rule']) + gateway.run(['ip', '-6', 'rule'])
+    + gateway.run(['sh', '-c', 'ip route show table 7467 2>/dev/null || true'])
+}
+
+/** From where and to where the tracked connections of the gateway go. */
+function tracked(on: NetworkLab): readonly (readonly string[])[] {
+  const lines = on.machine('gateway').run(['conntrack', '-L', '-p', 'tcp']).split('\n')
+  return lines.filter((line) => line !== '').map((line) => line.match(/(src|dst)=\S+/g)?.slice(0, 2) ?? [])
+}
+
+for (const backend of ['nft', 'iptables'] as const) {
+  void t.test(`${backend}: REDIRECT leads clients of a guest's address to the listener`, async (t) => {
+    if (requires(t, backend) === undefined) return
+    const made = await lab(t)
+    const before = rules(made, backend)
+    redirect(made, ...up, '--backend', backend)
+    for (const family of families) {
+      await startEcho(made.machine('gateway'), addressOf('gateway', 'service', family), 7000 + family)
+      const client = await LineClient.open(t, guest(family), guestPort)
+      t.equal(await client.line(), addressOf('clients', 'service', family), 'the listener knows its client')
+      client.say('hello')
+      t.equal(await client.line(), 'hello')
+    }
+    const once = rules(made, backend)
+    redirect(made, ...up, '--backend', backend)
+    t.equal(rules(made, backend), once, 'a second up changes nothing')
+    t.match(redirect(made, 'status'), /tailgate-redirect/i)
+    redirect(made, 'down')
+    t.equal(rules(made, backend), before, 'nothing is left')
+    redirect(made, 'down')
+    const asked = made.machine('gateway').run(['sh', '-c', `bash ${script} status || echo "status $?"`])
+    t.equal(asked, 'nothing is redirected\nstatus 3\n')
+  })
+
+  void t.test(`${backend}: TPROXY gives the listener the guest's own address`, async (t) => {
+    if (requires(t, backend) === undefined) return
+    const made = await lab(t)
+    const before = rules(made, backend)
+    redirect(made, ...up, '--mode', 'tproxy', '--backend', backend)
+    for (const family of families) {
+      const any = family === 4 ? '0.0.0.0' : '::'
+      await startEcho(made.machine('gateway'), any, 7000 + family, 'transparent-echo.ts')
+      const client = await LineClient.open(t, guest(family), guestPort)
+      const seen = `${addressOf('clients', 'service', family)} ${guest(family)} ${guestPort}`
+      t.equal(await client.line(), seen)
+      client.say('hello')
+      t.equal(await client.line(), 'hello')
+    }
+    const once = rules(made, backend)
+    redirect(made, ...up, '--mode', 'tproxy', '--backend', backend)
+    t.equal(rules(made, backend), once, 'a second up changes nothing')
+    redirect(made, 'down')
+    t.equal(rules(made, backend), before, 'nothing is left')
+  })
+}
+
+void t.test('a client talks to a guest through the real gateway without knowing', async (t) => {
+  if (requires(t, 'conntrack') === undefined) return
+  const made = await lab(t)
+  const directory = await mkdtemp(join(tmpdir(), 'tg-redirect-'))
+  t.teardown(() => rm(directory, { recursive: true, force: true }))
+  await startEcho(made.machine('host-a'), guest(4), guestPort)
+  await writeFile(join(directory, 'gateway.yaml'), `name: gateway
+state_dir: state
+guests:
+  - name: guest
+    services:
+      - { name: echo, listen: ${addressOf('gateway', 'service')}:7004, to: ${guest(4)}:${guestPort} }
+`)
+  const args = [cli, 'gateway', '-c', 'gateway.yaml']
+  const gateway = new Process('gateway', args, directory, made.machine('gateway').enter)
+  await gateway.log.until('service.listening')
+  redirect(made, ...up)
+  const client = await LineClient.open(t, guest(4), guestPort)
+  t.equal(await client.line(), addressOf('gateway', 'guest'), 'the guest sees the gateway')
+  client.say('through the gateway')
+  t.equal(await client.line(), 'through the gateway')
+  t.same(tracked(made), [[`src=${addressOf('clients', 'service')}`, `dst=${guest(4)}`]],
+    'the connection of the client is tracked, that to the guest is not')
+})
+
+void t.test('a dry run prints exactly what is done, and does nothing', async (t) => {
+  const made = await lab(t)
+  const before = rules(made, 'nft')
+  for (const mode of ['redirect', 'tproxy']) {
+    const printed = redirect(made, ...up, '--mode', mode, '--dry-run')
+    t.equal(rules(made, 'nft'), before)
+    redirect(made, ...up, '--mode', mode)
+    const done = rules(made, 'nft')
+    redirect(made, 'down')
+    made.machine('gateway').run(['bash', '-e'], printed)
+    t.equal(rules(made, 'nft'), done, `${mode}: a shell that runs what was printed does the same`)
+    made.machine('gateway').run(['bash', '-e'], redirect(made, 'down', '--dry-run'))
+    t.equal(rules(made, 'nft'), before)
+  }
+})
+
+void t.test('what cannot be done is said in a sentence', (t) => {
+  const said = (...args: readonly string[]): readonly [number | null, string] => {
+    const { status, stderr } = spawnSync('bash', [script, ...args], { encoding: 'utf8' })
+    return [status, stderr]
+  }
+  t.match(said(), [2, /^usage: /])
+  t.match(said('sideways'), [2, /'sideways' is not up, down or status/])
+  t.match(said('up', '--service', '10.0.0.1=7'), [2, /'10.0.0.1=7' is not GUEST:PORT=LISTEN/])
+  t.match(said('up', '--service', '10.0.0.1:0=7'), [2, /'0' in .* is not a port/])
+  t.match(said('up', '--mode', 'magic'), [2, /--mode is one of: redirect tproxy; not 'magic'/])
+  t.match(said('up', '--mark', '-1'), [2, /--mark is a number above 0/])
+  t.match(said('up', ...interfaces), [2, /Name them with --service/])
+  t.match(said('up', '--service', '10.0.0.1:1=7', '--guest-if', 'guest'), [2, /Name it with --client-if/])
+  t.match(said('up', '--client-if', 'a b'), [2, /the name of a network interface, not 'a b'/])
+  t.match(said('up', '--verbose'), [2, /there is no option '--verbose'/])
+  const weak = spawnSync('setpriv', ['--bounding-set', '-all', 'bash', script, ...up], { encoding: 'utf8' })
+  t.match([weak.status, weak.stderr], [1, /only root, or who has CAP_NET_ADMIN, can do 'up'/])
+  t.end()
+})
