@@ -5,9 +5,7 @@ import { join } from 'node:path'
 import { Child } from './child.ts'
 import type { LogLine } from './log-line.ts'
 import { freePorts } from './ports.ts'
-import type { Stage } from './stage.ts'
-
-export type HostLetter = 'a' | 'b'
+import type { HostLetter, Stage } from './stage.ts'
 
 interface Ports {
   readonly service: number

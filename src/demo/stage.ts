@@ -1,4 +1,4 @@
-import type { HostLetter } from './cluster.ts'
+export type HostLetter = 'a' | 'b'
 
 /** The guest that the demo is about, as both kinds of configuration files describe it. */
 export interface Stage {
