@@ -77,17 +77,27 @@ export class Machine {
     throw new Error(`${this.name} does not stand still`)
   }
 
-  /** Lets them run on, the first process last, so that whoever looks sees one that is frozen or awake. */
+  /** Lets them run on. A program that waits for another one that was stopped can stop itself once more. */
   thaw(): void {
-    for (const pid of this.pids().toReversed()) signal(pid, 'SIGCONT')
+    for (let looks = 0; looks < looksMax; looks++) {
+      const stopped = this.pids().filter((pid) => stateOf(pid) === 'T')
+      if (stopped.length === 0) return
+      for (const pid of stopped) signal(pid, 'SIGCONT')
+    }
+    throw new Error(`${this.name} does not wake`)
   }
 
   /** Kills every process at once (SIGKILL); resolves when they are gone, and the network with them. */
   async kill(): Promise<void> {
     if (this.#holder.exitCode !== null || this.#holder.signalCode !== null) return
     const gone = once(this.#holder, 'exit')
+    const holder = this.#holder.pid ?? 0
+    // Those that only entered its network are not killed by the kernel with the first process, and one of
+    // them that is stopped would keep the rest from being gone.
+    const others = this.pids().filter((pid) => pid !== holder)
     signal(this.pid, 'SIGKILL')
-    signal(this.#holder.pid ?? 0, 'SIGCONT')
+    for (const pid of others) signal(pid, 'SIGKILL')
+    signal(holder, 'SIGCONT')
     await gone
   }
 }

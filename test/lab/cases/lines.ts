@@ -57,14 +57,15 @@ void t.test('a line with a delay brings later what was sent before', async (t) =
   const count = () => lab.count('gateway', 'service')
   // The devices are new, and their kernels have something to say.
   await lab.shape('gateway', 'service', { loss: 1 })
-  let { passed } = await count()
+  const { overrun, ...before } = await count()
+  let { passed } = before
   station.send(1)
   while ((await count()).lost === 0) continue
   await lab.shape('gateway', 'service', { delayMs: 600_000, jitterMs: 20 })
   for (let n = 0; n < 50; n++) station.send(n)
   while ((await count()).onTheWay < 50) continue
   t.equal((await count()).passed, passed, 'all of them are on their way, and none has arrived')
-  t.equal((await count()).overrun, 0)
+  t.equal((await count()).overrun, overrun)
   await lab.shape('gateway', 'service', { delayMs: 0 })
   await lab.kill('gateway')
   await lab.boot('gateway')
