@@ -43,6 +43,8 @@ export class ReplayStream implements StreamEvents {
   wanted: OutputOffset = outputOffset(0)
   /** Inputs that wait for the place of their first output (see replay.ts). */
   deferred: InputRecord[] = []
+  /** Its output has needed the input of another connection: it may again. */
+  provoked = false
   /** Something arrived since the last look. */
   progressed = false
   /** Once replay is over: where events go. */

@@ -14,6 +14,11 @@ import type { GuestSettings } from './settings.ts'
 
 /** How many records are read ahead to find an input's first output. */
 const windowRecords = 4096
+/**
+ * An output that has not come after so long may need an input that waits for its own turn. Milliseconds; the
+ * ticks make it a little longer.
+ */
+const provokedAfterMs = 30
 
 interface Queued {
   readonly record: LogRecord
@@ -56,6 +61,14 @@ export interface ReplayOptions {
  *
  *   tail      D(a) D(b) R(b) R(a) D(a) …
  *   sent      D(b), await R(b), D(a), await R(a), D(a) …
+ *
+ * But some output is provoked by another connection's input: what waits in a queue is handed on, a message is
+ * published. If the output of the one was read before that of the other, it would be awaited for ever. So an
+ * output that does not come has all inputs sent that wait for their turn; and so has every later one of that
+ * stream, at once:
+ *
+ *   tail      D(taker) D(giver) R(taker) R(giver)
+ *   sent      D(taker), await R(taker) … in vain, D(giver), await R(taker), await R(giver)
  */
 export class Replay {
   readonly #options: ReplayOptions
@@ -64,6 +77,8 @@ export class Replay {
   readonly #cursor = new RecordCursor()
   /** The newest queued input of each stream whose first output has not been seen. */
   readonly #undecided = new Map<ConnectionId, Queued>()
+  /** Those with inputs that wait for the place of their first output, in the order in which they began to. */
+  readonly #deferring = new Set<ReplayStream>()
   /** READ records that were read ahead of their stream's joining. */
   readonly #foreseen = new Map<ConnectionId, ReadRecord[]>()
   readonly #counts: ReplayCounts = {
@@ -123,6 +138,9 @@ export class Replay {
       this.#diverge(blocked, blocked.state === 'resolving'
         ? this.#joins.whyUnresolved(blocked) : 'it did not make again what it had said')
       this.#advance()
+    } else if (now - this.#blockedSince >= provokedAfterMs && blocked.state === 'joined') {
+      if (this.#deferring.size > 0) blocked.provoked = true
+      this.#sendAllDeferred()
     }
     this.#joins.retry()
   }
@@ -261,6 +279,7 @@ export class Replay {
       }
       if (queued.deferred || stream.deferred.length > 0) {
         stream.deferred.push(record)
+        this.#deferring.add(stream)
         return true
       }
     }
@@ -268,7 +287,12 @@ export class Replay {
     return true
   }
 
+  #sendAllDeferred(): void {
+    for (const stream of this.#deferring) this.#sendDeferred(stream)
+  }
+
   #sendDeferred(stream: ReplayStream): void {
+    if (!this.#deferring.delete(stream)) return
     const deferred = stream.deferred
     stream.deferred = []
     for (const record of deferred) stream.send(record)
@@ -283,6 +307,7 @@ export class Replay {
       this.#diverge(stream, 'it ended before it had made again what it had said')
       return true
     }
+    if (stream.provoked) this.#sendAllDeferred()
     this.#blocked = stream
     return false
   }
@@ -364,7 +389,7 @@ export class Replay {
    * The tail is sent: waits until every client's connection stands where its client left it, then goes live.
    */
   #settle(): void {
-    for (const stream of this.#streams.values()) this.#sendDeferred(stream)
+    this.#sendAllDeferred()
     for (const stream of this.#streams.values()) {
       if (!this.#isSettled(stream)) {
         this.#blocked = stream
