@@ -139,9 +139,9 @@ function notEnded(pid: number, why: string): TailgateError {
 }
 
 async function writePid(directory: string, pid: number | undefined): Promise<void> {
+  await mkdir(directory, { recursive: true, mode: 0o700 })
   const identity = pid === undefined ? undefined : await identityOf(pid)
   if (identity === undefined) return
-  await mkdir(directory, { recursive: true, mode: 0o700 })
   await writeFile(pidFile(directory), identity)
 }
 
