@@ -18,6 +18,8 @@ if (inNamespace(t, fileURLToPath(import.meta.url))) {
   const table = shieldTable('vm-1')
   const armed = (): boolean => run('nft', 'list', 'tables').includes(table)
 
+  let logged: Uint8Array = new Uint8Array(0)
+
   await t.test('the cut shields the guest, the new generation joins it, the end unshields', async (t) => {
     const troubles: string[] = []
     const resumption = new Resumption({
@@ -29,7 +31,7 @@ if (inNamespace(t, fileURLToPath(import.meta.url))) {
     })
     path.openAt([])
     const connection = nextConnection()
-    const logged = await new Promise<Uint8Array>((resolve, reject) => {
+    logged = await new Promise<Uint8Array>((resolve, reject) => {
       path.open(connection, 0, new Recorder(), (result) => {
         if (result.ok) resolve(result.path.path)
         else reject(new Error(result.reason))
@@ -63,7 +65,7 @@ if (inNamespace(t, fileURLToPath(import.meta.url))) {
     t.equal(troubles.length, 1)
     const attach = resumption.newAttach()
     t.teardown(() => attach.close())
-    const asked = [endpoint, nextConnection(), new Uint8Array(0), outputOffset(0), new Recorder()] as const
+    const asked = [endpoint, nextConnection(), logged, outputOffset(0), new Recorder()] as const
     await t.rejects(attach.attach(...asked), { code: 'E_ATTACH' })
     await resumption.settled()
   })
