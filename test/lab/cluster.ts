@@ -11,7 +11,19 @@ import { addressOf, NetworkLab, type MachineName, type NetworkLabOptions } from 
 
 export type HostName = Exclude<MachineName, 'gateway'>
 
+/** A guest as both kinds of configuration files describe it. */
+export interface GuestKind {
+  /** How the gateway joins its connections. */
+  readonly attach: 'embedded' | 'tcp'
+  /** Its services: each one's port at the gateway, and its own address where only the file says it. */
+  readonly services: readonly { readonly name: string, readonly port: number, readonly to?: string }[]
+  /** The guest's part of an agent file, its name left out: a line each. */
+  agentKeys(host: HostName): readonly string[]
+}
+
 export interface ClusterOptions extends Omit<NetworkLabOptions, 'hosts'> {
+  /** The embedded guest if it is left out. */
+  readonly kind?: GuestKind
   /** The first one is the primary. */
   readonly hosts: readonly HostName[]
   /** Lines of the guest's part of the gateway's configuration, in the place of the defaults. */
@@ -23,13 +35,19 @@ const linkPort = 7400
 export const servicePort = 6379
 const guestPort = 7401
 
+const embedded: GuestKind = {
+  attach: 'embedded',
+  services: [{ name: 'redis', port: servicePort }],
+  agentKeys: (host) => ['engine: embedded', `listen: ['${addressOf(host, 'guest')}:${guestPort}']`]
+}
+
 const guestDefaults = {
   checkpoint_interval: '10m', heartbeat: '{ interval: 100ms, misses: 6 }', lease: '700ms'
 } as const
 
 /**
  * The gateway and an agent on each host of a {@link NetworkLab}, as real processes of dist with certificates
- * of their own, and an embedded guest that listens on its host's address.
+ * of their own, and a guest: the embedded one listens on its host's address.
  */
 export class Cluster {
   readonly lab: NetworkLab
@@ -53,7 +71,7 @@ export class Cluster {
       out: join(directory, 'certs'), names: ['gateway', ...options.hosts], print: () => undefined
     })
     await cluster.#write('gateway', gatewayFile(options))
-    for (const host of options.hosts) await cluster.#write(host, agentFile(host, options.hosts))
+    for (const host of options.hosts) await cluster.#write(host, agentFile(host, options))
     for (const host of options.hosts) cluster.start(host)
     cluster.start('gateway')
     await cluster.log.until('guest.protected')
@@ -62,7 +80,7 @@ export class Cluster {
 
   start(name: MachineName): Process {
     const verb = name === 'gateway' ? 'gateway' : 'agent'
-    const args = [cli, verb, '-c', `${name}.yaml`]
+    const args = [cli, verb, '-c', join(this.#directory, `${name}.yaml`)]
     const child = new Process(name, args, this.#directory, this.lab.machine(name).enter)
     this.#processes.set(name, child)
     return child
@@ -79,8 +97,8 @@ export class Cluster {
     return this.process('gateway').log
   }
 
-  async client(t: Test): Promise<Client> {
-    const client = await Client.open(servicePort, addressOf('gateway', 'service'))
+  async client(t: Test, port = servicePort): Promise<Client> {
+    const client = await Client.open(port, addressOf('gateway', 'service'))
     t.teardown(() => client.destroy())
     return client
   }
@@ -113,25 +131,29 @@ function tlsOf(name: MachineName): string {
   return `{ ca: certs/ca.crt, cert: certs/${name}.crt, key: certs/${name}.key }`
 }
 
-function gatewayFile({ hosts, guest }: ClusterOptions): string {
+function gatewayFile({ hosts, guest, kind = embedded }: ClusterOptions): string {
   const settings = Object.entries({ ...guestDefaults, ...guest })
   const host = (name: HostName): string =>
     `      - { name: ${name}, link: ${addressOf(name, 'link')}:${linkPort} }`
+  const service = ({ name, port, to }: GuestKind['services'][number]): string => {
+    const address = to === undefined ? '' : `, to: '${to}'`
+    return `      - { name: ${name}, listen: '${addressOf('gateway', 'service')}:${port}'${address} }`
+  }
   return `name: gateway
 state_dir: gateway
 tls: ${tlsOf('gateway')}
 guests:
   - name: guest
-    attach: embedded
+    attach: ${kind.attach}
     hosts:
 ${hosts.map(host).join('\n')}
 ${settings.map(([key, value]) => `    ${key}: ${value}`).join('\n')}
     services:
-      - { name: redis, listen: ${addressOf('gateway', 'service')}:${servicePort} }
+${kind.services.map(service).join('\n')}
 `
 }
 
-function agentFile(name: HostName, hosts: readonly HostName[]): string {
+function agentFile(name: HostName, { hosts, kind = embedded }: ClusterOptions): string {
   return `name: ${name}
 link: ${addressOf(name, 'link')}:${linkPort}
 data_dir: ${name}
@@ -139,6 +161,7 @@ tls: ${tlsOf(name)}
 gateways: [gateway]
 peers: [${hosts.filter((other) => other !== name).join(', ')}]
 guests:
-  - { name: guest, engine: embedded, listen: ['${addressOf(name, 'guest')}:${guestPort}'] }
+  - name: guest
+${kind.agentKeys(name).map((line) => `    ${line}`).join('\n')}
 `
 }

@@ -11,8 +11,8 @@ const doesNothing: readonly string[] = ['T', 'Z', 'X', '']
 const init = 'ip link set dev lo up && echo up && exec cat'
 
 /**
- * A machine of the lab: a network namespace, and a process namespace, which makes its death as sudden as that
- * of a real one: when its first process is killed, the kernel kills all others at once.
+ * A machine of the lab: a network namespace, and a process namespace, with a /proc of its own, which makes
+ * its death as sudden as that of a real one: when its first process is killed, the kernel kills all others.
  */
 export class Machine {
   readonly name: string
@@ -28,7 +28,7 @@ export class Machine {
   }
 
   static async boot(name: string): Promise<Machine> {
-    const args = ['--net', '--pid', '--fork', 'sh', '-c', init]
+    const args = ['--net', '--pid', '--mount-proc', '--fork', 'sh', '-c', init]
     const holder = spawn('unshare', args, {
       env: withSystemPrograms(process.env), stdio: ['pipe', 'pipe', 'pipe']
     })
@@ -44,7 +44,7 @@ export class Machine {
 
   /** The words before a command that is to run on this machine. */
   get enter(): readonly [string, ...string[]] {
-    return ['nsenter', '--target', String(this.pid), '--net', '--pid', '--']
+    return ['nsenter', '--target', String(this.pid), '--mount', '--net', '--pid', '--']
   }
 
   /** Runs a command on it, with `input`, and returns what it says. Throws if it fails. */

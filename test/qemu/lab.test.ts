@@ -1,0 +1,12 @@
+import t from 'tap'
+import { runInNamespace } from '../lab/in-namespace.ts'
+import { qemuHost } from './guest.ts'
+
+for (const part of ['redis']) {
+  void t.test(`virtual machines: ${part}`, async (t) => {
+    const host = await qemuHost(t)
+    if (host === undefined) return
+    process.env.TAILGATE_TEST_IMAGE = host.image
+    await runInNamespace(t, new URL(`cases/${part}.ts`, import.meta.url))
+  })
+}
