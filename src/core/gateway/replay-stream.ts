@@ -26,10 +26,11 @@ export class ReplayStream implements StreamEvents {
   readonly #hash: Hash
   /**
    * `unopened`: the guest had not taken it so far in the tail; its live connection, if there is one, dials
-   * again. `gone`: finished inside the checkpoint, reset, diverged, or ambiguous: nothing is sent or awaited
-   * any more.
+   * again. `diverged`: its client is reset, and what its guest says is nobody's; but its input, which others
+   * may have been told of, is still sent. `gone`: finished inside the checkpoint, reset, or ambiguous:
+   * nothing is sent or awaited any more.
    */
-  state: 'unopened' | 'resolving' | 'joined' | 'gone' = 'unopened'
+  state: 'unopened' | 'resolving' | 'joined' | 'diverged' | 'gone' = 'unopened'
   side: StreamSide | undefined
   path: Uint8Array = new Uint8Array(0)
   comparison: Comparison
@@ -45,6 +46,12 @@ export class ReplayStream implements StreamEvents {
   deferred: InputRecord[] = []
   /** Its output has needed the input of another connection: it may again. */
   provoked = false
+  /** Of one that diverged: it has said nothing for a while, so it has done what it was sent. */
+  quiet = false
+  /** Of one that diverged: so many bytes less than before are awaited, since it may say less. */
+  #shortBy = 0
+  /** The place that was asked for last. */
+  #asked: OutputOffset = outputOffset(0)
   /** Something arrived since the last look. */
   progressed = false
   /** Once replay is over: where events go. */
@@ -89,13 +96,27 @@ export class ReplayStream implements StreamEvents {
     let length = record.kind === RecordKind.end ? 1 : 0
     if (record.kind === RecordKind.data) length = record.bytes.length
     this.logged = inputOffset(place + length)
-    if (this.state !== 'joined') return
+    if (this.state !== 'joined' && this.state !== 'diverged') return
+    this.quiet = false
     if (record.kind === RecordKind.reset) return this.leave()
     if (this.logged <= this.sent) return
     if (record.kind === RecordKind.data) {
       this.side?.write(record.bytes.subarray(Math.max(0, this.sent - place)))
     } else this.side?.end()
     this.sent = this.logged
+  }
+
+  /** Its output is not what it was: see {@link state}. */
+  diverge(): void {
+    this.state = 'diverged'
+    this.quiet = true
+    this.comparison.takeRest()
+    this.#steer()
+  }
+
+  /** It has diverged, and does not say as much as before: what it was asked for last is awaited no more. */
+  passOver(): void {
+    this.#shortBy = Math.max(this.#shortBy, this.#asked - this.comparison.regenerated)
   }
 
   /** Resets the guest's side; nothing is awaited of it any more. */
@@ -119,6 +140,10 @@ export class ReplayStream implements StreamEvents {
   /** Whether output up to `place` has been made again; if not, it is read on, however much is kept. */
   reach(place: OutputOffset): boolean {
     if (this.state === 'gone') return true
+    this.#asked = place
+    if (this.state === 'diverged') {
+      return this.comparison.end !== 'open' || this.comparison.regenerated + this.#shortBy >= place
+    }
     if (this.state === 'joined' && this.comparison.regenerated >= this.target(place)) return true
     this.want(place, undefined)
     return false
@@ -157,8 +182,9 @@ export class ReplayStream implements StreamEvents {
   data(bytes: Uint8Array): void {
     if (this.#live !== undefined) return this.#live.data(bytes)
     this.comparison.push(new Uint8Array(bytes))
-    if (this.#onlyEndWanted) this.comparison.takeRest()
-    else this.progressed = true
+    const isNobodys = this.#onlyEndWanted || this.state === 'diverged'
+    if (isNobodys) this.comparison.takeRest()
+    if (!this.#onlyEndWanted) this.progressed = true
     this.#acknowledge(this.comparison.regenerated)
     this.#steer()
     this.#onProgress()

@@ -19,6 +19,8 @@ const windowRecords = 4096
  * ticks make it a little longer.
  */
 const provokedAfterMs = 30
+/** So long a stream that has diverged must have been silent to be taken for done. Milliseconds, likewise. */
+const quietAfterMs = 60
 
 interface Queued {
   readonly record: LogRecord
@@ -138,11 +140,23 @@ export class Replay {
       this.#diverge(blocked, blocked.state === 'resolving'
         ? this.#joins.whyUnresolved(blocked) : 'it did not make again what it had said')
       this.#advance()
-    } else if (now - this.#blockedSince >= provokedAfterMs && blocked.state === 'joined') {
+    } else this.#hurry(blocked, now - this.#blockedSince)
+    this.#joins.retry()
+  }
+
+  /** A stream has made no progress for so long, and something can be done about it. */
+  #hurry(blocked: ReplayStream, silentMs: number): void {
+    if (blocked.state === 'joined' && silentMs >= provokedAfterMs) {
       if (this.#deferring.size > 0) blocked.provoked = true
       this.#sendAllDeferred()
+    } else if (blocked.state === 'diverged' && silentMs >= quietAfterMs) {
+      blocked.passOver()
+      for (const stream of this.#streams.values()) {
+        stream.quiet = stream.state === 'diverged' && !stream.progressed
+        if (stream.state === 'diverged') stream.progressed = false
+      }
+      this.#advance()
     }
-    this.#joins.retry()
   }
 
   /** Given up from outside: nothing is sent any more, and what still arrives is not looked at. */
@@ -313,7 +327,7 @@ export class Replay {
   }
 
   #compared(stream: ReplayStream): boolean {
-    if (stream.state !== 'gone' && stream.comparison.differs) {
+    if (stream.state === 'joined' && stream.comparison.differs) {
       this.#diverge(stream, 'it said something else than before')
     }
     return true
@@ -324,7 +338,7 @@ export class Replay {
     const stream = this.#stream(connection)
     if (stream.state === 'unopened') stream.forget()
     this.#sendDeferred(stream)
-    if (stream.alive !== undefined || stream.state === 'gone') return true
+    if (stream.alive !== undefined || stream.state === 'gone' || stream.state === 'diverged') return true
     if (stream.reachEnd()) {
       stream.leave()
       return true
@@ -368,14 +382,26 @@ export class Replay {
 
   // ---- ends
 
+  /**
+   * Others may have been told of what its input did, so that is still sent to a guest that takes it. Only its
+   * output is of no use any more.
+   */
   #diverge(stream: ReplayStream, reason: string): void {
-    this.#drop(stream, 'diverged', reason)
+    if (stream.state !== 'joined' || stream.comparison.end !== 'open') {
+      return this.#drop(stream, 'diverged', reason)
+    }
+    stream.diverge()
+    this.#tellDivergence(stream, 'diverged', reason)
   }
 
   #drop(stream: ReplayStream, ending: Ending, reason: string): void {
+    stream.leave()
+    this.#tellDivergence(stream, ending, reason)
+  }
+
+  #tellDivergence(stream: ReplayStream, ending: Ending, reason: string): void {
     const { dataPath, port } = this.#options
     const { alive, id } = stream
-    stream.leave()
     this.#counts.diverged++
     port.report({ type: 'diverged', connection: id, alive: alive !== undefined, reason })
     if (alive !== undefined && dataPath.connections.has(id)) {
@@ -401,8 +427,8 @@ export class Replay {
     this.#options.goingLive()
     for (const stream of this.#streams.values()) {
       this.#counts.unverifiedBytes += stream.comparison.unverifiedBytes
-      if (stream.state !== 'joined') continue
-      if (stream.alive === undefined) stream.leave()
+      if (stream.state !== 'joined' && stream.state !== 'diverged') continue
+      if (stream.alive === undefined || stream.state === 'diverged') stream.leave()
       else this.#goLive(stream, stream.alive)
     }
     this.#settleOthers()
@@ -412,6 +438,7 @@ export class Replay {
   #isSettled(stream: ReplayStream): boolean {
     if (stream.state === 'gone' || stream.state === 'unopened') return true
     if (stream.state === 'resolving') return false
+    if (stream.state === 'diverged') return stream.quiet || stream.comparison.end !== 'open'
     const { alive } = stream
     if (alive === undefined) return true
     const bytes = outputOffset(alive.endReleased ? alive.released - 1 : alive.released)
