@@ -59,10 +59,10 @@ void t.test('every reply is right through three failovers in a row', async (t) =
   allRight(t, await load.finish())
 })
 
-void t.test(`200 connections, ${rounds} times`, async (t) => {
+void t.test(`200 connections, with keys that they share, ${rounds} times`, async (t) => {
   const cluster = await newCluster(t)
   const load = await begin(t, 'many', {
-    pipelined: 80, transactions: 50, blocking: 15, published: 15, short: 10
+    pipelined: 60, transactions: 40, blocking: 15, published: 15, shared: 30, short: 10
   })
   const way: HostName[] = ['host-a', 'host-b', 'host-c']
   for (let round = 0; round < rounds; round++) {
@@ -72,6 +72,7 @@ void t.test(`200 connections, ${rounds} times`, async (t) => {
   }
   const figures = await load.finish()
   allRight(t, figures)
+  t.comment(`reset because who was first on a shared key is in no log: ${figures.resets.shared}`)
   t.comment(JSON.stringify(figures))
 })
 
