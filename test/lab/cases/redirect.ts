@@ -3,37 +3,18 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import t, { type Test } from 'tap'
-import { withSystemPrograms } from '../../../src/engine/system-programs.ts'
+import t from 'tap'
 import { Process } from '../../failover/process.ts'
 import { requires } from '../../requires.ts'
-import { addressOf, NetworkLab } from '../network-lab.ts'
+import { addressOf, type NetworkLab } from '../network-lab.ts'
+import {
+  families, guest, guestPort, interfaces, redirect, redirectedLab as lab, script, up
+} from '../redirected-lab.ts'
 import { LineClient, startEcho } from '../stations.ts'
 
 // deploy/redirect.sh on the gateway, for clients that talk to the address of a guest: that of host-a here.
 
-const script = fileURLToPath(new URL('../../../deploy/redirect.sh', import.meta.url))
 const cli = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url))
-const guestPort = 6379
-const families = [4, 6] as const
-const guest = (family: 4 | 6): string => addressOf('host-a', 'guest', family)
-const services = [`${guest(4)}:${guestPort}=7004`, `[${guest(6)}]:${guestPort}=7006`]
-const interfaces = ['--client-if', 'service', '--guest-if', 'guest']
-const up = ['up', ...interfaces, ...services.flatMap((service) => ['--service', service])]
-
-/** A lab whose clients take the gateway for the way to the guests; it forwards nothing by itself. */
-async function lab(t: Test): Promise<NetworkLab> {
-  const made = await NetworkLab.create(t, { hosts: ['host-a'] })
-  for (const [family, subnet] of [[4, '10.77.2.0/24'], [6, 'fd77:2::/64']] as const) {
-    const args = [`-${family}`, 'route', 'add', subnet, 'via', addressOf('gateway', 'service', family)]
-    spawnSync('ip', args, { env: withSystemPrograms(process.env) })
-  }
-  return made
-}
-
-function redirect(on: NetworkLab, ...args: readonly string[]): string {
-  return on.machine('gateway').run(['bash', script, ...args])
-}
 
 /** Everything that the script may have touched. */
 function rules(on: NetworkLab, backend: string): string {
