@@ -23,7 +23,7 @@ guests:
     services:
       - { name: four, listen: "0.0.0.0:7004", to: "${guest(4)}:${guestPort}", source: client }
       - { name: six, listen: "[::]:7006", to: "[${guest(6)}]:${guestPort}", source: client }
-      - { name: other, listen: "0.0.0.0:7014", to: "${guest(4)}:${otherPort}", source: client }
+      - { name: other, listen: "*:7014", to: "${guest(4)}:${otherPort}", source: client }
 `
 
 /** The real gateway on its machine, with `words` before its command. */

@@ -106,14 +106,14 @@ guests:
 void t.test('a dry run prints exactly what is done, and does nothing', async (t) => {
   const made = await lab(t)
   const before = rules(made, 'nft')
-  for (const mode of ['redirect', 'tproxy']) {
-    const printed = redirect(made, ...up, '--mode', mode, '--dry-run')
+  for (const way of [['--mode', 'redirect'], ['--mode', 'tproxy'], ['--source', 'client']]) {
+    const printed = redirect(made, ...up, ...way, '--dry-run')
     t.equal(rules(made, 'nft'), before)
-    redirect(made, ...up, '--mode', mode)
+    redirect(made, ...up, ...way)
     const done = rules(made, 'nft')
     redirect(made, 'down')
     made.machine('gateway').run(['bash', '-e'], printed)
-    t.equal(rules(made, 'nft'), done, `${mode}: a shell that runs what was printed does the same`)
+    t.equal(rules(made, 'nft'), done, `${way.join(' ')}: a shell that runs what was printed does the same`)
     made.machine('gateway').run(['bash', '-e'], redirect(made, 'down', '--dry-run'))
     t.equal(rules(made, 'nft'), before)
   }
@@ -130,6 +130,9 @@ void t.test('what cannot be done is said in a sentence', (t) => {
   t.match(said('up', '--service', '10.0.0.1:0=7'), [2, /'0' in .* is not a port/])
   t.match(said('up', '--mode', 'magic'), [2, /--mode is one of: redirect tproxy; not 'magic'/])
   t.match(said('up', '--mark', '-1'), [2, /--mark is a number above 0/])
+  for (const mark of ['0x7467', '29799']) {
+    t.match(said('up', '--mark', mark), [2, /on what the gateway sends/])
+  }
   t.match(said('up', ...interfaces), [2, /Name them with --service/])
   t.match(said('up', '--service', '10.0.0.1:1=7', '--guest-if', 'guest'), [2, /Name it with --client-if/])
   t.match(said('up', '--client-if', 'a b'), [2, /the name of a network interface, not 'a b'/])
