@@ -23,7 +23,10 @@ usage: redirect.sh up [OPTION...] --client-if IF --guest-if IF --service GUEST:P
   --mode redirect|tproxy       redirect (default): the listener gets them at this machine's own address on IF
                                tproxy: at the guest's address; the listener must have IP_TRANSPARENT
   --backend auto|nft|iptables  auto (default): nft where there is one
-  --mark N                     firewall mark of what is delivered here, mode tproxy (default 0x7467)
+  --source gateway|client      whose address the gateway connects to the guests from (default gateway); client:
+                               what they answer to clients is delivered here, as in mode tproxy it always is
+  --mark N                     firewall mark of what is delivered here (default 0x7470); not the one that the
+                               gateway gives its own sockets, 0x7467
   --route-table N              routing table for it (default 7467)
   --dry-run                    prints what would be done, exactly, and does nothing
 END
@@ -34,7 +37,8 @@ fail() {
   exit "${2:-1}"
 }
 
-verb='' mode=redirect backend=auto mark=0x7467 route_table=7467 dry_run='' client_if='' guest_if=''
+readonly gateway_mark=0x7467
+verb='' mode=redirect source=gateway backend=auto mark=0x7470 route_table=7467 dry_run='' client_if='' guest_if=''
 services4=() services6=()
 
 # GUEST:PORT=LISTEN, kept as "GUEST PORT LISTEN" with its family.
@@ -80,7 +84,7 @@ read_arguments() {
     case $1 in
       --dry-run) dry_run=yes; shift; continue ;;
       -h | --help) usage; exit 0 ;;
-      --service | --client-if | --guest-if | --mode | --backend | --mark | --route-table) ;;
+      --service | --client-if | --guest-if | --mode | --source | --backend | --mark | --route-table) ;;
       *) fail "there is no option '$1'; --help names them" 2 ;;
     esac
     (($# > 1)) || fail "$1 needs a value" 2
@@ -89,8 +93,13 @@ read_arguments() {
       --client-if) is_interface "$1" "$2"; client_if=$2 ;;
       --guest-if) is_interface "$1" "$2"; guest_if=$2 ;;
       --mode) one_of "$1" "$2" redirect tproxy; mode=$2 ;;
+      --source) one_of "$1" "$2" gateway client; source=$2 ;;
       --backend) one_of "$1" "$2" auto nft iptables; backend=$2 ;;
-      --mark) is_number "$1" "$2"; mark=$2 ;;
+      --mark)
+        is_number "$1" "$2"
+        (($2 != gateway_mark)) || fail "--mark $2 is on what the gateway sends to guests, which must leave" 2
+        mark=$2
+        ;;
       --route-table) is_number "$1" "$2"; route_table=$2 ;;
     esac
     shift 2
@@ -102,6 +111,9 @@ check_up() {
   [[ -n $client_if ]] || fail 'where do clients come in? Name it with --client-if' 2
   [[ -n $guest_if ]] || fail 'where are the guests? Name it with --guest-if' 2
 }
+
+# Whether packets to addresses that are not this machine's are delivered here.
+delivers() { [[ $mode == tproxy || $source == client ]]; }
 
 has() { command -v "$1" >/dev/null; }
 
@@ -157,6 +169,17 @@ nft_untracked() {
   done | sort -u
 }
 
+# What a guest's service answers is the gateway's, whatever address it is for, and also while the gateway has
+# no socket for it, as during a failover: it must not be forwarded to the client then.
+nft_answers() {
+  local family=$1 guest port service
+  local -n services=$2
+  for service in "${services[@]}"; do
+    read -r guest port _ <<<"$service"
+    echo "    iifname \"$guest_if\" $family saddr $guest tcp sport $port meta mark set $mark accept"
+  done | sort -u
+}
+
 nft_text() {
   # To add it first makes the removal succeed whether it is there or not; all of it is one transaction.
   printf 'table inet %s\ndelete table inet %s\ntable inet %s {\n' "$table" "$table" "$table"
@@ -170,14 +193,17 @@ nft_text() {
   nft_untracked ip daddr oifname services4
   nft_untracked ip6 daddr oifname services6
   echo '  }'
+  if delivers; then
+    echo '  chain answers {'
+    echo '    type filter hook prerouting priority mangle; policy accept;'
+    nft_answers ip services4
+    nft_answers ip6 services6
+    echo '  }'
+  fi
   echo '  chain led {'
   case $mode in
     redirect) echo '    type nat hook prerouting priority dstnat; policy accept;' ;;
-    tproxy)
-      echo '    type filter hook prerouting priority mangle; policy accept;'
-      # What a guest answers to a client's address belongs to a socket of the gateway.
-      echo "    iifname \"$guest_if\" meta l4proto tcp socket transparent 1 meta mark set $mark accept"
-      ;;
+    tproxy) echo '    type filter hook prerouting priority mangle; policy accept;' ;;
   esac
   nft_rules ip services4
   nft_rules ip6 services6
@@ -206,16 +232,14 @@ up_iptables_family() {
   ((${#services[@]} > 0)) || return 0
   own_chain "$program" raw PREROUTING "$chain" -i "$guest_if" -p tcp
   own_chain "$program" raw OUTPUT "$chain-OUT" -o "$guest_if" -p tcp
-  if [[ $mode == redirect ]]; then
-    own_chain "$program" nat PREROUTING "$chain" -i "$client_if" -p tcp
-  else
-    own_chain "$program" mangle PREROUTING "$chain" -p tcp
-    run "$program" -w -t mangle -A "$chain" -i "$guest_if" -p tcp -m socket --transparent -j MARK --set-mark "$mark"
-  fi
+  if [[ $mode == redirect ]]; then own_chain "$program" nat PREROUTING "$chain" -i "$client_if" -p tcp; fi
+  if delivers; then own_chain "$program" mangle PREROUTING "$chain" -p tcp; fi
   for service in "${services[@]}"; do
     read -r guest port listen <<<"$service"
     run "$program" -w -t raw -A "$chain" -s "$guest" -j CT --notrack
     run "$program" -w -t raw -A "$chain-OUT" -d "$guest" -j CT --notrack
+    ! delivers || run "$program" -w -t mangle -A "$chain" -i "$guest_if" -s "$guest" -p tcp --sport "$port" \
+      -j MARK --set-mark "$mark"
     if [[ $mode == redirect ]]; then
       run "$program" -w -t nat -A "$chain" -d "$guest" -p tcp --dport "$port" -j REDIRECT --to-ports "$listen"
     else
@@ -286,7 +310,7 @@ up() {
     up_iptables_family iptables services4
     up_iptables_family ip6tables services6
   fi
-  if [[ $mode == tproxy ]]; then
+  if delivers; then
     up_routes -4 services4
     up_routes -6 services6
   fi

@@ -2,14 +2,17 @@ import { messageOf, TailgateError } from '../base/errors.ts'
 import type { ConnectionId, InputOffset, OutputOffset } from '../core/ids.ts'
 import type { AttachAnswer, OpenedPath } from '../core/path.ts'
 import type { StreamEvents } from '../core/stream.ts'
+import type { Endpoint } from '../net/ip-address.ts'
 
 export type { AttachAnswer, OpenedPath } from '../core/path.ts'
 
 /** Who wants a new connection; told one of the two, in a later turn. */
 export interface Opening {
+  /** The address and port to connect from: the client's, where the guest is to see that. Only for `tcp`. */
+  readonly from?: Endpoint | undefined
   /** The guest took it. The callee resumes the side if it is to be read at once. */
   opened(path: OpenedPath): void
-  /** E_ATTACH. */
+  /** E_ATTACH. Its context has a `source` where {@link from} is the reason. */
   failed(error: TailgateError): void
 }
 

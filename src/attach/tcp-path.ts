@@ -7,7 +7,7 @@ import type { TcpOrigin } from '../net/tcp-repair.ts'
  *
  *      0  version, 1
  *      1  4 or 6: how the addresses are written
- *      2  flags: 1 window scales, 2 SACK, 4 timestamps
+ *      2  flags: 1 window scales, 2 SACK, 4 timestamps, 8 the address here is the client's
  *      3  window scale of what is sent │ 16 times that of what is received
  *      4  port here, port there            2 × u16
  *      8  first sequence numbers: sent, received   2 × u32
@@ -18,6 +18,8 @@ import type { TcpOrigin } from '../net/tcp-repair.ts'
 export interface TcpPathState extends Omit<TcpOrigin, 'timestamp'> {
   /** TSval minus the monotonic clock's milliseconds; without timestamps 0. */
   readonly clock: number
+  /** The address here is the client's, and perhaps none of this machine. */
+  readonly transparent?: true
 }
 
 const version = 1
@@ -25,6 +27,7 @@ const fixedBytes = 24
 const withScales = 1
 const withSack = 2
 const withTimestamps = 4
+const ofClient = 8
 
 export function encodePath(state: TcpPathState): Uint8Array {
   const local = addressBytes(state.local.address)
@@ -34,7 +37,7 @@ export function encodePath(state: TcpPathState): Uint8Array {
   out[0] = version
   out[1] = local.length === 4 ? 4 : 6
   out[2] = (scales === undefined ? 0 : withScales) | (state.sack ? withSack : 0)
-    | (state.timestamps ? withTimestamps : 0)
+    | (state.timestamps ? withTimestamps : 0) | (state.transparent === true ? ofClient : 0)
   out[3] = scales === undefined ? 0 : scales.send | scales.receive << 4
   out.writeUInt16LE(state.local.port, 4)
   out.writeUInt16LE(state.remote.port, 6)
@@ -62,7 +65,8 @@ export function decodePath(path: Uint8Array): TcpPathState | undefined {
     sendBase: bytes.readUInt32LE(8), receiveBase: bytes.readUInt32LE(12),
     mss: bytes.readUInt32LE(16), clock: bytes.readUInt32LE(20),
     scales: (flags & withScales) === 0 ? undefined : { send: scale & 15, receive: scale >> 4 },
-    sack: (flags & withSack) !== 0, timestamps: (flags & withTimestamps) !== 0
+    sack: (flags & withSack) !== 0, timestamps: (flags & withTimestamps) !== 0,
+    ...(flags & ofClient) === 0 ? {} : { transparent: true }
   }
 }
 

@@ -4,13 +4,15 @@ import {
 } from '../core/ids.ts'
 import type { AttachAnswer, OpenedPath } from '../core/path.ts'
 import type { StreamEvents } from '../core/stream.ts'
+import type { Endpoint } from '../net/ip-address.ts'
 import { closeDescriptor } from '../net/libc.ts'
 import { RawProbe, type ProbeAnswer } from '../net/raw-probe.ts'
 import { placeNearest, placeUpTo, sequenceOf, serialDifference } from '../net/sequence.ts'
-import { setMark } from '../net/socket-options.ts'
+import { setMark, setReusable } from '../net/socket-options.ts'
 import type { SocketSide, Sockets } from '../net/sockets.ts'
 import { leaveRepair, newSocket, originOf, rebuild } from '../net/tcp-repair.ts'
 import { attachError, type Attach, type Opening } from './attach.ts'
+import { clientSocket } from './client-source.ts'
 import { FloorWatch } from './floor-watch.ts'
 import { decodePath, encodePath, type TcpPathState } from './tcp-path.ts'
 import { TcpPlaces, type TcpPlacesBook } from './tcp-places.ts'
@@ -68,21 +70,26 @@ export class TcpResumeAttach implements Attach, TcpSideOwner {
 
   constructor(settings: TcpResumeSettings) {
     this.#settings = settings
-    this.#plain = new TcpAttach({ ...settings, makeSocket: markedSocket })
+    this.#plain = new TcpAttach({ ...settings, makeSocket: guestSocket })
   }
 
   open(endpoint: string, connection: ConnectionId, events: StreamEvents, opening: Opening): void {
     const ears = new TcpSideEars(events)
+    const { from } = opening
     this.#plain.open(endpoint, connection, ears, {
-      opened: ({ side }) => opening.opened(this.#opened(side as SocketSide, connection, ears)),
+      from,
+      opened: ({ side }) => {
+        const opened = this.#opened(side as SocketSide, connection, ears)
+        opening.opened(new ResumablePath(opened, from !== undefined))
+      },
       failed: (error) => opening.failed(error)
     })
   }
 
-  #opened(socket: SocketSide, connection: ConnectionId, ears: TcpSideEars): OpenedPath {
+  #opened(socket: SocketSide, connection: ConnectionId, ears: TcpSideEars): TcpSide {
     if (socket.descriptor >= 0) setMark(socket.descriptor, guestMark)
     const start = { input: 0, output: 0, acknowledged: 1 }
-    return new ResumablePath(this.#begin(socket, connection, new TcpPlaces(), start, ears))
+    return this.#begin(socket, connection, new TcpPlaces(), start, ears)
   }
 
   #begin(
@@ -152,10 +159,10 @@ export class TcpResumeAttach implements Attach, TcpSideOwner {
       receiveNext: sequenceOf(state.receiveBase, standing.resumesAt),
       timestamp: timestampFor(state, answer.echo),
       sendWindow: answer.window * 2 ** (state.scales?.send ?? 0)
-    }, { mark: guestMark })
+    }, { mark: guestMark, transparent: state.transparent === true })
     const { connection, before, events } = about
     const ears = new TcpSideEars(events)
-    const socket = this.#adopt(descriptor)
+    const socket = this.#adopt(descriptor, state.transparent === true)
     socket.attach(ears)
     const places = placesAt(standing, before)
     const start = { input: standing.input, output: standing.resumesAt, acknowledged: 0 }
@@ -165,9 +172,10 @@ export class TcpResumeAttach implements Attach, TcpSideOwner {
   }
 
   /** The probe that leaves tells the guest how far it is acknowledged, and that the window is open. */
-  #adopt(descriptor: number): SocketSide {
+  #adopt(descriptor: number, transparent: boolean): SocketSide {
     try {
       leaveRepair(descriptor, true)
+      if (transparent) setReusable(descriptor)
     } catch (error) {
       closeDescriptor(descriptor)
       throw error
@@ -215,15 +223,22 @@ export class TcpResumeAttach implements Attach, TcpSideOwner {
 /** Asks the kernel where the connection began only when that is wanted. */
 class ResumablePath implements OpenedPath {
   readonly side: TcpSide
+  readonly #transparent: boolean
 
-  constructor(side: TcpSide) {
+  /** `transparent`: its address here is the client's. */
+  constructor(side: TcpSide, transparent: boolean) {
     this.side = side
+    this.#transparent = transparent
   }
 
   get path(): Uint8Array {
     try {
       const { timestamp, ...origin } = originOf(this.side.descriptor)
-      return encodePath({ ...origin, clock: origin.timestamps ? (timestamp - monotonicMs()) >>> 0 : 0 })
+      const clock = origin.timestamps ? (timestamp - monotonicMs()) >>> 0 : 0
+      if (!this.#transparent) return encodePath({ ...origin, clock })
+      // To look had taken it away; the client's next connection may come from the same port.
+      setReusable(this.side.descriptor)
+      return encodePath({ ...origin, clock, transparent: true })
     } catch (error) {
       // The guest has reset it already, which it will be told; there is nothing to join again.
       if (error instanceof TailgateError) return new Uint8Array(0)
@@ -277,7 +292,8 @@ function placesAt({ input, resumesAt }: Standing, before: TcpPlaces | undefined)
  * answers the SYN as that one, and the reset that clears it away must pass the shield: so the mark is there
  * before the SYN is.
  */
-function markedSocket(family: 4 | 6): number | undefined {
+function guestSocket(family: 4 | 6, from?: Endpoint): number | undefined {
+  if (from !== undefined) return markedClientSocket(family, from)
   let descriptor = -1
   try {
     descriptor = newSocket(family)
@@ -287,6 +303,17 @@ function markedSocket(family: 4 | 6): number | undefined {
     if (!(error instanceof TailgateError)) throw error
     if (descriptor >= 0) closeDescriptor(descriptor)
     return undefined
+  }
+}
+
+function markedClientSocket(family: 4 | 6, from: Endpoint): number {
+  const descriptor = clientSocket(family, from)
+  try {
+    setMark(descriptor, guestMark)
+    return descriptor
+  } catch (error) {
+    closeDescriptor(descriptor)
+    throw error
   }
 }
 

@@ -3,15 +3,17 @@ import type { ConnectionId, InputOffset } from '../core/ids.ts'
 import type { AttachAnswer, OpenedPath } from '../core/path.ts'
 import type { StreamEvents } from '../core/stream.ts'
 import { parseAddress, targetOf } from '../net/address.ts'
+import type { Endpoint } from '../net/ip-address.ts'
 import type { DialEvents, DialOptions, SocketSide, Sockets, Target } from '../net/sockets.ts'
 import { attachError, type Attach, type Opening } from './attach.ts'
+import { clientSocket, sourceError } from './client-source.ts'
 
 export interface TcpAttachSettings {
   readonly sockets: Sockets
   /** How long a guest may take to accept a connection, in milliseconds. */
   readonly connectMs: number
-  /** See {@link DialOptions}. */
-  readonly makeSocket?: DialOptions['makeSocket']
+  /** See {@link DialOptions}; `from`: the client's address, where the guest is to see that. */
+  readonly makeSocket?: (family: 4 | 6, from?: Endpoint) => number | undefined
 }
 
 /** The closed sides are swept out of the list when it has grown to this, and to twice what is then left. */
@@ -51,9 +53,17 @@ export class TcpAttach implements Attach {
       process.nextTick(() => opening.failed(error))
       return
     }
-    const { sockets, connectMs, makeSocket } = this.#settings
-    const options = makeSocket === undefined ? { timeoutMs: connectMs } : { timeoutMs: connectMs, makeSocket }
-    sockets.connect(target, options, new TcpOpening(this, endpoint, events, opening))
+    const options = this.#dialOptions(opening.from)
+    this.#settings.sockets.connect(target, options, new TcpOpening(this, endpoint, events, opening))
+  }
+
+  #dialOptions(from: Endpoint | undefined): DialOptions {
+    const { connectMs: timeoutMs, makeSocket } = this.#settings
+    if (from !== undefined) {
+      const make = makeSocket ?? clientSocket
+      return { timeoutMs, makeSocket: (family) => make(family, from) }
+    }
+    return makeSocket === undefined ? { timeoutMs } : { timeoutMs, makeSocket }
   }
 
   /** Remembers a side for {@link close}. False: that has been called, and the side is let go. */
@@ -126,7 +136,9 @@ class TcpOpening implements DialEvents {
   }
 
   failed(error: TailgateError): void {
-    this.#opening.failed(attachError(error, this.#endpoint))
+    const { from } = this.#opening
+    const told = from === undefined ? error : sourceError(error, this.#endpoint, from)
+    this.#opening.failed(attachError(told, this.#endpoint))
   }
 }
 

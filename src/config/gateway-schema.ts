@@ -78,6 +78,10 @@ const service = table('service', {
     "Where the guest's service listens, the same wherever the guest runs. Required with attach `tcp`; not "
     + "allowed "
     + 'with `embedded`, where the agent says it.'),
+  source: defaulted(choice('gateway', 'client'), 'gateway',
+    'From which address the gateway connects to the guest. `client`: from that of the client, which the '
+    + 'guest then sees (`source … usesrc client` in HAProxy); only with attach `tcp`, and with rules of '
+    + 'the packet filter (REDIRECT.md).'),
   release: optional(choice('epoch', 'checkpoint', 'immediate'),
     'When output may leave. `epoch`: when the input it may depend on is committed; the default. '
     + '`checkpoint`: when a '

@@ -125,7 +125,8 @@ function buildGuest(guest: FileGuest): GuestConfig {
     replay: { order: guest.replay.order, timeoutMs: guest.replay.timeout },
     log: { memoryBytes: guest.log.memory, totalBytes: guest.log.total },
     services: guest.services.map((service) => ({
-      name: service.name, listen: service.listen, to: service.to, release: releaseOf(guest, service)
+      name: service.name, listen: service.listen, to: service.to, source: service.source,
+      release: releaseOf(guest, service)
     }))
   }
 }
@@ -216,8 +217,12 @@ function checkServices(guest: LooseGuest, path: Path, problems: Problems): void 
   if (guest.services?.length === 0) problems.report([...path, 'services'], 'must have at least one service')
   checkUnique(problems, 'service of this guest',
     services.map(([k, { name }]) => ({ path: [...path, 'services', k, 'name'], value: name })))
-  for (const [k, { listen, to }] of services) {
+  for (const [k, { listen, to, source }] of services) {
     const at = [...path, 'services', k]
+    if (guest.attach === 'embedded' && source === 'client') {
+      problems.report([...at, 'source'], '`client` has no place with attach `embedded`, whose guest takes '
+        + 'all its connections from the gateway')
+    }
     const given = problems.given([...at, 'to'])
     if (guest.attach === 'embedded' && given) {
       problems.report([...at, 'to'], '`to` has no place with attach `embedded`: the agent says where its '

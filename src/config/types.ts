@@ -23,11 +23,15 @@ export type ReleaseMode = 'epoch' | 'checkpoint' | 'immediate'
 /** How the gateway joins a guest's connections. */
 export type AttachKind = 'embedded' | 'tcp'
 
+export type ServiceSource = 'gateway' | 'client'
+
 export interface ServiceConfig {
   readonly name: string
   readonly listen: Address
   /** Where the guest's service listens; undefined with attach `embedded`, where the agent says it. */
   readonly to: Address | undefined
+  /** Whose address guest-facing connections come from. `client` only with attach `tcp`. */
+  readonly source: ServiceSource
   readonly release: ReleaseMode
 }
 

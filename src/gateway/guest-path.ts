@@ -1,11 +1,14 @@
 import { invariant } from '../base/invariant.ts'
-import { messageOf } from '../base/errors.ts'
+import { messageOf, type TailgateError } from '../base/errors.ts'
 import type { Attach } from '../attach/attach.ts'
 import type { ConnectionId, InputOffset, OutputOffset } from '../core/ids.ts'
-import type { AttachResult, OpenResult } from '../core/gateway/port.ts'
+import type { AttachResult, Dialer, OpenResult } from '../core/gateway/port.ts'
 import type { Connection } from '../core/gateway/connection.ts'
 import type { StreamEvents } from '../core/stream.ts'
+import type { ServiceSource } from '../config/types.ts'
+import { parseAddress } from '../net/address.ts'
 import { drainReads, type Drained } from '../net/drain-reads.ts'
+import type { Endpoint } from '../net/ip-address.ts'
 import type { Resumption } from './resumption.ts'
 
 /** Draining is bounded by turns of the event loop; each reads at least one buffer of some socket. */
@@ -16,11 +19,23 @@ export interface GuestPathOptions {
   readonly newAttach: () => Attach
   /** Where services are that the configuration itself names. */
   readonly fixedEndpoints: readonly (string | undefined)[]
+  /** Whose address each service is connected to from. */
+  readonly sources: readonly ServiceSource[]
+  /** A connection could not be made from its client's address, for a reason that the guest has no part in. */
+  readonly sourceFailed: (failure: SourceFailure) => void
   readonly floor: (connection: ConnectionId, floor: InputOffset) => void
   /** The guest has taken the client's reset. */
   readonly resetTaken: (connection: ConnectionId) => void
   /** For a guest whose TCP connections can be joined again. */
   readonly resumption?: Resumption | undefined
+}
+
+export interface SourceFailure {
+  readonly connection: ConnectionId
+  readonly service: number
+  /** The client, as `address:port`. */
+  readonly client: string
+  readonly reason: string
 }
 
 /** The gateway's way to the guest of the present generation. */
@@ -43,13 +58,34 @@ export class GuestPath {
   }
 
   open(
-    connection: ConnectionId, service: number, events: StreamEvents, done: (result: OpenResult) => void
+    connection: ConnectionId, service: number, events: StreamEvents, done: (result: OpenResult) => void,
+    dialer: Dialer
   ): void {
     const attach = this.#current()
+    const isClients = this.#options.sources[service] === 'client'
+    const from = isClients ? endpointOf(dialer.clientAddress) : undefined
+    if (isClients && from === undefined) {
+      // The kernel does not know the address of a client that was gone before it was accepted.
+      setImmediate(() => done({ ok: false, refused: true, reason: 'its client has no address' }))
+      return
+    }
     attach.open(this.#endpoint(service), connection, events, {
+      from,
       opened: path => done({ ok: true, path }),
-      failed: error => done({ ok: false, refused: !attach.silentOnDeath, reason: error.message })
+      failed: error => {
+        const isOurs = this.#isOurs(error, connection, service)
+        done({ ok: false, refused: !attach.silentOnDeath || isOurs, reason: error.message })
+      }
     })
+  }
+
+  /** Whether it is this machine that refused the address to connect from; tells of any trouble with that. */
+  #isOurs({ message: reason, context }: TailgateError, connection: ConnectionId, service: number): boolean {
+    const { source: client, code } = context
+    if (typeof client !== 'string') return false
+    this.#options.sourceFailed({ connection, service, client, reason })
+    // No answer may be the death of the guest's host as well.
+    return code !== 'ETIMEDOUT'
   }
 
   attach(
@@ -98,6 +134,11 @@ export class GuestPath {
     invariant(endpoint !== undefined, 'a service of the guest has an endpoint', { service })
     return endpoint
   }
+}
+
+function endpointOf(text: string): Endpoint | undefined {
+  const address = parseAddress(text)
+  return address === undefined ? undefined : { address: address.host, port: address.port }
 }
 
 function drained(connection: Connection): Drained {

@@ -10,7 +10,7 @@ import type { Attach } from '../attach/attach.ts'
 import type { Logger } from '../observe/logger.ts'
 import { runFence } from './fence.ts'
 import type { GatewayStates } from './gateway-state.ts'
-import { GuestPath } from './guest-path.ts'
+import { GuestPath, type SourceFailure } from './guest-path.ts'
 import type { Resumption } from './resumption.ts'
 import { addressOf, guestSettings } from './guest-settings.ts'
 
@@ -52,6 +52,8 @@ export class GuestRunner {
       newAttach: options.newAttach,
       resumption: options.resumption,
       fixedEndpoints: options.guest.services.map(({ to }) => to === undefined ? undefined : addressOf(to)),
+      sources: options.guest.services.map(({ source }) => source),
+      sourceFailed: failure => this.#sourceFailed(failure),
       floor: (connection, floor) => this.core.noteFloor(connection, floor),
       resetTaken: connection => this.core.dataPath.floors.resetTaken(connection)
     })
@@ -101,7 +103,8 @@ export class GuestRunner {
       send,
       flushSoon: () => this.#flushSoon(),
       openPath: endpoints => path.openAt(endpoints),
-      open: (connection, service, events, done) => path.open(connection, service, events, done),
+      open: (connection, service, events, done, dialer) =>
+        path.open(connection, service, events, done, dialer),
       attach: (connection, service, known, received, events, done) =>
         path.attach(connection, service, known, received, events, done),
       acknowledge: (connection, received) => path.acknowledge(connection, received),
@@ -112,6 +115,12 @@ export class GuestRunner {
       fence: (host, done) => this.#fence(host, done),
       report: about => this.#report(about)
     }
+  }
+
+  #sourceFailed({ connection, service, client, reason }: SourceFailure): void {
+    this.#options.logger.event('source.failed', {
+      guest: this.config.name, service: this.config.services[service]?.name ?? '', connection, client, reason
+    })
   }
 
   #report(about: GatewayReport): void {

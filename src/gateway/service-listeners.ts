@@ -19,15 +19,17 @@ export class ServiceListeners {
   readonly #options: ServiceListenersOptions
   readonly #listeners: Listener[] = []
   /**
-   * A client's address is asked for at once where a log may want it: when the connection is over, the kernel
-   * knows it no more.
+   * A client's address is asked for at once where a log may want it, or the guest is to see it: when the
+   * connection is over, the kernel knows it no more.
    */
   readonly #addressKept: boolean
   #full = false
 
   constructor(options: ServiceListenersOptions) {
     this.#options = options
-    this.#addressKept = options.runner.config.hosts.length > 0 || options.logger.enabled('connection.end')
+    const { hosts, services } = options.runner.config
+    this.#addressKept = hosts.length > 0 || services.some(({ source }) => source === 'client')
+      || options.logger.enabled('connection.end')
   }
 
   /** Where each service listens, as `address:port`. */
@@ -42,6 +44,7 @@ export class ServiceListeners {
     for (const [index, service] of guest.services.entries()) {
       const listener = await sockets.listen({
         host: service.listen.host, port: service.listen.port, backlog: 4096,
+        transparent: service.source === 'client',
         accepted: side => this.#accept(index, side),
         trouble: error => logger.event('limit.reached', {
           guest: guest.name, limit: `accept: ${messageOf(error)}`, max: guest.services.length

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { getSystemErrorName } from 'node:util'
+import { TailgateError } from '../base/errors.ts'
 import { Expiring } from './deadlines.ts'
 import { HandleSide, type HandleShare } from './handle-side.ts'
 import { dialError, dialTimeout } from './socket-errors.ts'
@@ -34,9 +35,20 @@ export class HandleDial extends Expiring implements ConnectOwner {
     this.#timeoutMs = options.timeoutMs
     this.#events = events
     this.#handle = new share.binding.Tcp(share.binding.socketType)
-    const error = this.#start(options)
+    const error = this.#failure(options)
     // Whoever dials is told later, never within its own call.
-    if (error !== 0) process.nextTick(() => this.connectDone(error))
+    if (error !== undefined) process.nextTick(() => this.#fail(error))
+  }
+
+  /** Starts, and answers why it cannot. */
+  #failure(options: DialOptions): TailgateError | undefined {
+    try {
+      const error = this.#start(options)
+      return error === 0 ? undefined : dialError(this.#target.text, getSystemErrorName(error))
+    } catch (error) {
+      if (error instanceof TailgateError) return error
+      throw error
+    }
   }
 
   #start({ localAddress, makeSocket }: DialOptions): number {
@@ -82,7 +94,7 @@ export class HandleDial extends Expiring implements ConnectOwner {
     if (!this.#settled) this.#fail(dialTimeout(this.#target.text, this.#timeoutMs))
   }
 
-  #fail(error: ReturnType<typeof dialError>): void {
+  #fail(error: TailgateError): void {
     this.#settled = true
     this.#share.deadlines.remove(this)
     this.#handle.close()

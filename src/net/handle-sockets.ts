@@ -10,6 +10,7 @@ import type {
   DialEvents, DialOptions, Listener, ListenOptions, SocketSide, Sockets, Target
 } from './sockets.ts'
 import type { SocketName, TcpBinding, TcpHandle } from './tcp-binding.ts'
+import { transparentListening } from './transparent-socket.ts'
 import { enterTurn, flushTurn, leaveTurn } from './turn.ts'
 
 /**
@@ -93,8 +94,9 @@ class HandleListener implements Listener {
   /** Throws E_LISTEN. */
   open(port: number): void {
     const { Tcp, serverType } = this.#share.binding
+    const descriptor = this.#options.transparent === true ? transparentListening(this.#host, port) : undefined
     const handle = new Tcp(serverType)
-    const bound = bindTo(handle, this.#host, port)
+    const bound = descriptor === undefined ? bindTo(handle, this.#host, port) : handle.open(descriptor)
     const error = bound === 0 ? handle.listen(this.#options.backlog ?? backlogDefault) : bound
     if (error !== 0) {
       handle.close()

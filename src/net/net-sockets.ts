@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs'
 import { createServer, isIP, Socket, type AddressInfo, type Server } from 'node:net'
-import type { TailgateError } from '../base/errors.ts'
+import { TailgateError } from '../base/errors.ts'
 import { addressText, anyHost, resolveHost, targetOf } from './address.ts'
 import { DescriptorRoom } from './descriptor-room.ts'
 import { dialPromise } from './dial-promise.ts'
@@ -11,6 +11,7 @@ import {
   highWaterBytes, type DialEvents, type DialOptions, type Listener, type ListenOptions, type SocketSide,
   type Sockets, type Target
 } from './sockets.ts'
+import { transparentListening } from './transparent-socket.ts'
 
 /** Sockets over node:net, for a Node version on which the handles do not work. */
 export class NetSockets implements Sockets {
@@ -36,7 +37,12 @@ export class NetSockets implements Sockets {
   }
 
   connect(target: Target, options: DialOptions, events: DialEvents): void {
-    if (this.#room.take()) this.#connect(target, options, events)
+    // Which socket to make depends on the family.
+    if (options.makeSocket !== undefined && target.family === 0) {
+      resolveHost(target.host).then(
+        ({ address }) => this.connect(targetOf(address, target.port), options, events),
+        (error: unknown) => events.failed(dialError(target.text, systemCode(error), error)))
+    } else if (this.#room.take()) this.#connect(target, options, events)
     else process.nextTick(() => events.failed(dialError(target.text, 'EMFILE')))
   }
 
@@ -58,7 +64,13 @@ export class NetSockets implements Sockets {
 
   #connect(target: Target, options: DialOptions, events: DialEvents): void {
     let side: NetSide | undefined
-    const socket = new Socket(socketOptions(() => side))
+    const closed = (): void => this.#room.give()
+    const socket = dialingSocket(target, options, () => side)
+    if (socket instanceof TailgateError) {
+      closed()
+      process.nextTick(() => events.failed(socket))
+      return
+    }
     socket.pause()
     const timer = setTimeout(() => fail(dialTimeout(target.text, options.timeoutMs)), options.timeoutMs)
     const fail = (error: TailgateError): void => {
@@ -67,7 +79,6 @@ export class NetSockets implements Sockets {
       events.failed(error)
     }
     const failed = (error: Error): void => fail(dialError(target.text, systemCode(error), error))
-    const closed = (): void => this.#room.give()
     socket.once('error', failed)
     socket.once('close', closed)
     socket.once('connect', () => {
@@ -88,6 +99,19 @@ export class NetSockets implements Sockets {
 function socketOptions(sideOf: () => NetSide | undefined): ConstructorParameters<typeof Socket>[0] {
   const options = { allowHalfOpen: true, writableHighWaterMark: highWaterBytes, onread: staticRead(sideOf) }
   return options
+}
+
+/** The socket to connect with, or why there is none. */
+function dialingSocket(
+  { family }: Target, { makeSocket }: DialOptions, sideOf: () => NetSide | undefined
+): Socket | TailgateError {
+  try {
+    const made = makeSocket?.(family === 6 ? 6 : 4)
+    return made === undefined ? new Socket(socketOptions(sideOf)) : openDescriptor(made, sideOf)
+  } catch (error) {
+    if (error instanceof TailgateError) return error
+    throw error
+  }
 }
 
 /** A paused socket with this descriptor. Throws E_ATTACH; a descriptor that nothing has is closed then. */
@@ -140,10 +164,13 @@ class NetListener implements Listener {
   /** Rejects with E_LISTEN. */
   open(port: number): Promise<void> {
     const server = this.#server
+    const { backlog = backlogDefault, transparent } = this.#options
     return new Promise((resolve, reject) => {
+      const where = transparent === true
+        ? { fd: transparentListening(this.#host, port) } : { host: this.#host, port }
       const failed = (error: Error): void => reject(listenError(this.address, systemCode(error), error))
       server.once('error', failed)
-      server.listen({ host: this.#host, port, backlog: this.#options.backlog ?? backlogDefault }, () => {
+      server.listen({ ...where, backlog }, () => {
         this.#bound = server.address() as AddressInfo
         server.off('error', failed)
         server.on('error', (error) => this.#acceptFailed(error))

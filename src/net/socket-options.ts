@@ -10,9 +10,11 @@ export const levelSocket = 1
 const levelIp = 0
 const levelIpv6 = 41
 
+const soReuseAddress = 2
 const soMark = 36
 const soOriginalDestination = 80
 const ipTransparent = 19
+const ipv6Only = 26
 const ipv6Transparent = 75
 
 const word = Buffer.alloc(4)
@@ -65,6 +67,19 @@ export function markOf(descriptor: number): number {
 export function setTransparent(descriptor: number, family: 4 | 6): void {
   if (family === 4) setNumber(descriptor, levelIp, ipTransparent, 1, 'IP_TRANSPARENT')
   else setNumber(descriptor, levelIpv6, ipv6Transparent, 1, 'IPV6_TRANSPARENT')
+}
+
+/**
+ * Lets others have the socket's address and port too, for connections to elsewhere (SO_REUSEADDR). Repair
+ * mode takes it away.
+ */
+export function setReusable(descriptor: number): void {
+  setNumber(descriptor, levelSocket, soReuseAddress, 1, 'SO_REUSEADDR')
+}
+
+/** Lets a socket that is bound to `::` take IPv4 too, whatever this machine's default is. */
+export function setBothFamilies(descriptor: number): void {
+  setNumber(descriptor, levelIpv6, ipv6Only, 0, 'IPV6_V6ONLY')
 }
 
 /**

@@ -50,6 +50,8 @@ export interface ListenOptions {
   readonly port: number
   /** Connections that the kernel may hold before they are accepted. */
   readonly backlog?: number
+  /** A TPROXY rule may give it connections to any address (IP_TRANSPARENT); needs CAP_NET_ADMIN and koffi. */
+  readonly transparent?: boolean
   /** A client came in. The callee attaches to the side before it returns, or resets it. */
   accepted(side: SocketSide): void
   /** The listener refuses clients for a while, or cannot go on; said once for each such time. */
@@ -87,8 +89,8 @@ export interface DialOptions {
   /** The address to connect from. */
   readonly localAddress?: string
   /**
-   * Makes the socket to connect with, where its first packet is to carry an option; undefined for one as any
-   * other. Sockets named `net` make their own.
+   * Makes the socket to connect with, where its first packet is to carry an option, or its address is not of
+   * this machine; undefined for one as any other. The E_ATTACH that it throws is what fails the dial.
    */
   readonly makeSocket?: (family: 4 | 6) => number | undefined
 }

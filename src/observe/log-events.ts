@@ -91,6 +91,8 @@ export const logEvents = {
       outputBytes: 'number', generation: 'number', generations: 'number',
       replayed: 'boolean'
     }),
+  'source.failed': event('warn', "a connection to the guest cannot be made from its client's address",
+    { guest: 'string', service: 'string', connection: 'number', client: 'string', reason: 'string' }),
   'connection.diverged': event('error', 'regenerated output differs: the connection is reset',
     {
       guest: 'string', service: 'string', connection: 'number', client: 'string', generation: 'number',

@@ -51,7 +51,8 @@ void t.test('ten lines are enough, and every default is filled in', (t) => {
   t.same(guest?.hosts.map(({ link }) => link),
     [{ host: '127.0.0.1', port: 7400 }, { host: '::1', port: 7400 }])
   t.same(guest?.services, [{
-    name: 'redis', listen: { host: '', port: 6379 }, to: { host: '10.0.0.5', port: 6379 }, release: 'epoch'
+    name: 'redis', listen: { host: '', port: 6379 }, to: { host: '10.0.0.5', port: 6379 },
+    source: 'gateway', release: 'epoch'
   }])
   t.end()
 })
@@ -230,6 +231,15 @@ void t.test('`to` belongs to attach tcp', (t) => {
   matches(t, wrong(untold), [/^10:9: the key 'to' is missing/])
   matches(t, wrong(withKeys('attach: embedded')), [/^11:\d+: `to` has no place with attach `embedded`/])
   t.same(wrong(untold.replace('    hosts:', '    attach: embedded\n    hosts:')), [])
+  t.end()
+})
+
+void t.test('source client is for attach tcp', (t) => {
+  const clients = protectedGuest.replace('6379 }', '6379, source: client }')
+  t.equal(read(clients).guests[0]?.services[0]?.source, 'client')
+  const embedded = clients.replace(', to: 10.0.0.5:6379', '')
+    .replace('    hosts:', '    attach: embedded\n    hosts:')
+  matches(t, wrong(embedded), [/^11:\d+: `client` has no place with attach `embedded`/])
   t.end()
 })
 

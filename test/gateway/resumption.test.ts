@@ -27,6 +27,7 @@ if (inNamespace(t, fileURLToPath(import.meta.url))) {
     })
     const path = new GuestPath({
       newAttach: () => resumption.newAttach(), resumption, fixedEndpoints: [endpoint],
+      sources: ['gateway'], sourceFailed: ({ reason }) => troubles.push(reason),
       floor: () => undefined, resetTaken: () => undefined
     })
     path.openAt([])
@@ -35,7 +36,7 @@ if (inNamespace(t, fileURLToPath(import.meta.url))) {
       path.open(connection, 0, new Recorder(), (result) => {
         if (result.ok) resolve(result.path.path)
         else reject(new Error(result.reason))
-      })
+      }, { clientAddress: '10.9.9.9:1' })
     })
     const at = await guest.nextAccepted()
     const image = await guest.dump(at)

@@ -10,7 +10,8 @@ const patienceMs = 20_000
 
 /** Starts the service of one of those files on a machine, with which it dies; resolves when it listens. */
 export async function startEcho(
-  machine: Machine, host: string, port: number, file: 'echo.ts' | 'transparent-echo.ts' = 'echo.ts'
+  machine: Machine, host: string, port: number,
+  file: 'echo.ts' | 'peer-echo.ts' | 'transparent-echo.ts' = 'echo.ts'
 ): Promise<void> {
   const echo = fileURLToPath(new URL(file, import.meta.url))
   const [program, ...args] = [...machine.enter, process.execPath, ...process.execArgv, echo]
@@ -34,12 +35,17 @@ export class LineClient {
   }
 
   /** Resolves when it is connected. */
-  static async open(t: Test, host: string, port: number): Promise<LineClient> {
-    const socket = connect({ host, port, noDelay: true })
+  static async open(t: Test, host: string, port: number, localPort?: number): Promise<LineClient> {
+    const socket = connect({ host, port, noDelay: true, ...localPort === undefined ? {} : { localPort } })
     t.teardown(() => socket.destroy())
     const client = new LineClient(socket)
     await once(socket, 'connect')
     return client
+  }
+
+  /** Its own address and port. */
+  get name(): string {
+    return `${this.#socket.localAddress ?? ''} ${this.#socket.localPort ?? 0}`
   }
 
   /** Whatever has come and was not yet taken. */

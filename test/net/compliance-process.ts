@@ -5,9 +5,12 @@ import { connect, createServer, type Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
+import { messageOf, TailgateError } from '../../src/base/errors.ts'
 import { targetOf } from '../../src/net/address.ts'
 import { DescriptorRoom as Room } from '../../src/net/descriptor-room.ts'
 import { drainReads, type DrainResult } from '../../src/net/drain-reads.ts'
+import { libc } from '../../src/net/libc.ts'
+import { newSocket } from '../../src/net/tcp-repair.ts'
 import { mebibyte, type Check, type MakeSockets } from './check.ts'
 import { Door, eventually, pairOf, Peer, settle } from './peer.ts'
 
@@ -78,6 +81,16 @@ export function listening(check: Check, make: MakeSockets): void {
   })
 }
 
+/** Why no socket can be made by calls of the C library here; false if one can. */
+function whyNoCalls(): string | false {
+  try {
+    libc()
+    return false
+  } catch (error) {
+    return messageOf(error)
+  }
+}
+
 /** Connections made: refused, unanswered, from an address, without room. */
 export function dialling(check: Check, make: MakeSockets): void {
   check('nobody listens', async (t, sockets) => {
@@ -121,6 +134,34 @@ export function dialling(check: Check, make: MakeSockets): void {
     await door.close()
     await eventually(() => sockets.open === 0, 'their descriptors are given back')
   })
+
+  check('with a socket that the caller makes, or cannot make', async (t, sockets) => {
+    const door = await new Door().open(sockets)
+    const { port } = door.listener
+    for (const [n, host] of ['127.0.0.1', 'localhost'].entries()) {
+      const descriptors: number[] = []
+      const makeSocket = (family: 4 | 6): number => {
+        descriptors.push(newSocket(family))
+        return descriptors[0] ?? -1
+      }
+      const client = new Peer(await sockets.dial(host, port, { timeoutMs: 5000, makeSocket }))
+      t.same(descriptors, [client.side.descriptor])
+      const server = await door.peer(n)
+      client.send('there')
+      server.side.resume()
+      await server.until(() => server.received === 5)
+      server.send('and back')
+      client.side.resume()
+      await client.until(() => client.received === 8)
+      client.side.reset()
+      server.side.reset()
+    }
+    const makeSocket = (): never => { throw new TailgateError('E_ATTACH', 'no socket today') }
+    const none = sockets.dial('127.0.0.1', port, { timeoutMs: 5000, makeSocket })
+    await t.rejects(none, { code: 'E_ATTACH', message: 'no socket today' })
+    await door.close()
+    await eventually(() => sockets.open === 0, 'their descriptors are given back')
+  }, whyNoCalls())
 
   check('a side is read from its first turn when it is resumed then, and paused else', async (t, sockets) => {
     const door = await new Door().open(sockets)

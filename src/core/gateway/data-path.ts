@@ -104,7 +104,7 @@ export class DataPath {
 
   #dial(connection: Connection): void {
     this.#port.open(connection.id, connection.service, this.#guestEvents(connection),
-      result => this.#dialed(connection, result))
+      result => this.#dialed(connection, result), connection)
   }
 
   #dialed(connection: Connection, result: OpenResult): void {

@@ -78,6 +78,12 @@ export interface FailoverSummary {
   readonly unverifiedBytes: number
 }
 
+/** Who wants a connection of the guest. To ask for the address may cost a system call. */
+export interface Dialer {
+  /** The client, as `address:port`. */
+  readonly clientAddress: string
+}
+
 /**
  * Everything the gateway's core wants done. Nothing here fails or answers at once, unless it says so: answers
  * come as calls of the callbacks given, or as messages, in a later turn.
@@ -94,7 +100,8 @@ export interface GatewayPort {
   /** From now on `open` and `attach` go to these endpoints; one per service. */
   openPath(endpoints: readonly string[]): void
   open(
-    connection: ConnectionId, service: number, events: StreamEvents, done: (result: OpenResult) => void
+    connection: ConnectionId, service: number, events: StreamEvents, done: (result: OpenResult) => void,
+    dialer: Dialer
   ): void
   /** Output is wanted from the place `received` on. */
   attach(

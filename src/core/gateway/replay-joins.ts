@@ -72,7 +72,7 @@ export class ReplayJoins {
       if (!this.#isWanted(stream, result.ok ? result.path.side : undefined)) return
       this.#opened(stream, result)
       this.#options.resolved()
-    })
+    }, stream)
   }
 
   /** Opens the connection again whose guest did not answer. Called now and then. */

@@ -33,6 +33,8 @@ export class ReplayStream implements StreamEvents {
   state: 'unopened' | 'resolving' | 'joined' | 'diverged' | 'gone' = 'unopened'
   side: StreamSide | undefined
   path: Uint8Array = new Uint8Array(0)
+  /** The client as the log has it, `address:port`: it may be gone. */
+  clientAddress = ''
   comparison: Comparison
   /** Where the next input record of the tail begins. */
   logged: InputOffset

@@ -3,7 +3,7 @@ import {
   inputOffset, outputOffset, type ConnectionId, type Millis, type OutputOffset
 } from '../ids.ts'
 import { RecordCursor } from '../record-codec.ts'
-import { RecordKind, type AdoptRecord, type LogRecord, type ReadRecord } from '../record.ts'
+import { RecordKind, type AdoptRecord, type LogRecord, type OpenRecord, type ReadRecord } from '../record.ts'
 import type { Ending, Connection } from './connection.ts'
 import type { DataPath } from './data-path.ts'
 import type { HeldOutput } from './held-output.ts'
@@ -237,7 +237,7 @@ export class Replay {
       case RecordKind.adopt: return this.#passAdopt(record)
       case RecordKind.floor: case RecordKind.mark: return true
       case RecordKind.open: {
-        this.#newStream(record.connection, record.service, 0)
+        this.#newStream(record, 0)
         return true
       }
       case RecordKind.connected: return this.attached && this.#passConnected(record.connection)
@@ -349,13 +349,14 @@ export class Replay {
 
   // ---- resolving connections
 
-  #newStream(id: ConnectionId, service: number, logged: number): ReplayStream {
+  #newStream({ connection: id, service, client }: AdoptRecord | OpenRecord, logged: number): ReplayStream {
     const { settings, port, dataPath } = this.#options
     const alive = dataPath.connections.get(id)
     const stream = new ReplayStream(id, service, alive, inputOffset(logged), {
       hash: port.hash, pendingMax: settings.connectionBytes, onProgress: () => this.#advance(),
       acknowledge: received => port.acknowledge(id, received)
     })
+    stream.clientAddress = client
     stream.cap = alive === undefined ? nowhere : alive.released
     this.#streams.set(id, stream)
     return stream
@@ -363,7 +364,7 @@ export class Replay {
 
   #passAdopt(record: AdoptRecord): boolean {
     if (!this.#joins.hasRoom) return false
-    this.#joins.attach(this.#newStream(record.connection, record.service, record.input), record)
+    this.#joins.attach(this.#newStream(record, record.input), record)
     return true
   }
 

@@ -66,6 +66,8 @@ export class Rig {
   log: Logged[] = []
   /** How far output of each connection was told to be read. */
   readonly acknowledged = new Map<ConnectionId, OutputOffset>()
+  /** For which client each connection was last opened. */
+  readonly dialers = new Map<ConnectionId, string>()
   #loggedTold = 0
   #histories = 0
   #beats = 0
@@ -302,8 +304,9 @@ export class Rig {
       send: (to, about, message) => { this.#sent(to, about, message) },
       flushSoon: () => { this.#flushWanted = true },
       openPath: endpoints => { note(`openPath ${endpoints.join(' ')}`) },
-      open: (id, _service, events, done) => {
+      open: (id, _service, events, done, { clientAddress }) => {
         note(`open ${id}`)
+        this.dialers.set(id, clientAddress)
         this.open.push({ order: `open ${id}`, done, events })
       },
       attach: (id, _service, _path, received, events, done) => {

@@ -3,37 +3,18 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import t, { type Test } from 'tap'
-import { withSystemPrograms } from '../../../src/engine/system-programs.ts'
+import t from 'tap'
 import { Process } from '../../failover/process.ts'
 import { requires } from '../../requires.ts'
-import { addressOf, NetworkLab } from '../network-lab.ts'
+import { addressOf, type NetworkLab } from '../network-lab.ts'
+import {
+  families, guest, guestPort, interfaces, redirect, redirectedLab as lab, script, up
+} from '../redirected-lab.ts'
 import { LineClient, startEcho } from '../stations.ts'
 
 // deploy/redirect.sh on the gateway, for clients that talk to the address of a guest: that of host-a here.
 
-const script = fileURLToPath(new URL('../../../deploy/redirect.sh', import.meta.url))
 const cli = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url))
-const guestPort = 6379
-const families = [4, 6] as const
-const guest = (family: 4 | 6): string => addressOf('host-a', 'guest', family)
-const services = [`${guest(4)}:${guestPort}=7004`, `[${guest(6)}]:${guestPort}=7006`]
-const interfaces = ['--client-if', 'service', '--guest-if', 'guest']
-const up = ['up', ...interfaces, ...services.flatMap((service) => ['--service', service])]
-
-/** A lab whose clients take the gateway for the way to the guests; it forwards nothing by itself. */
-async function lab(t: Test): Promise<NetworkLab> {
-  const made = await NetworkLab.create(t, { hosts: ['host-a'] })
-  for (const [family, subnet] of [[4, '10.77.2.0/24'], [6, 'fd77:2::/64']] as const) {
-    const args = [`-${family}`, 'route', 'add', subnet, 'via', addressOf('gateway', 'service', family)]
-    spawnSync('ip', args, { env: withSystemPrograms(process.env) })
-  }
-  return made
-}
-
-function redirect(on: NetworkLab, ...args: readonly string[]): string {
-  return on.machine('gateway').run(['bash', script, ...args])
-}
 
 /** Everything that the script may have touched. */
 function rules(on: NetworkLab, backend: string): string {
@@ -125,14 +106,14 @@ guests:
 void t.test('a dry run prints exactly what is done, and does nothing', async (t) => {
   const made = await lab(t)
   const before = rules(made, 'nft')
-  for (const mode of ['redirect', 'tproxy']) {
-    const printed = redirect(made, ...up, '--mode', mode, '--dry-run')
+  for (const way of [['--mode', 'redirect'], ['--mode', 'tproxy'], ['--source', 'client']]) {
+    const printed = redirect(made, ...up, ...way, '--dry-run')
     t.equal(rules(made, 'nft'), before)
-    redirect(made, ...up, '--mode', mode)
+    redirect(made, ...up, ...way)
     const done = rules(made, 'nft')
     redirect(made, 'down')
     made.machine('gateway').run(['bash', '-e'], printed)
-    t.equal(rules(made, 'nft'), done, `${mode}: a shell that runs what was printed does the same`)
+    t.equal(rules(made, 'nft'), done, `${way.join(' ')}: a shell that runs what was printed does the same`)
     made.machine('gateway').run(['bash', '-e'], redirect(made, 'down', '--dry-run'))
     t.equal(rules(made, 'nft'), before)
   }
@@ -149,6 +130,9 @@ void t.test('what cannot be done is said in a sentence', (t) => {
   t.match(said('up', '--service', '10.0.0.1:0=7'), [2, /'0' in .* is not a port/])
   t.match(said('up', '--mode', 'magic'), [2, /--mode is one of: redirect tproxy; not 'magic'/])
   t.match(said('up', '--mark', '-1'), [2, /--mark is a number above 0/])
+  for (const mark of ['0x7467', '29799']) {
+    t.match(said('up', '--mark', mark), [2, /on what the gateway sends/])
+  }
   t.match(said('up', ...interfaces), [2, /Name them with --service/])
   t.match(said('up', '--service', '10.0.0.1:1=7', '--guest-if', 'guest'), [2, /Name it with --client-if/])
   t.match(said('up', '--client-if', 'a b'), [2, /the name of a network interface, not 'a b'/])
