@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import { chooseSockets } from '../../src/net/choose-sockets.ts'
 import { TcpState } from '../../src/net/tcp-info.ts'
 import { inNamespace } from '../namespace.ts'
-import type { TcpImage } from '../net/tcp-image.ts'
+import { withFinSent, withFinTaken, type TcpImage } from '../net/tcp-image.ts'
 import { Recorder } from './recorder.ts'
 import { ResumeCase, testShield } from './resume-case.ts'
 import { RewoundGuest } from './rewound-guest.ts'
@@ -27,15 +27,6 @@ async function established(one: ResumeCase): Promise<void> {
   await one.heard()
   await one.output('welcome ')
   await one.read()
-}
-
-/** The image as it is when the guest's process has ended its output a moment later, unacknowledged. */
-function withFinSent(image: TcpImage, state: number): TcpImage {
-  return { ...image, state, sendNext: (image.sendNext + 1) % 2 ** 32 }
-}
-
-function withFinTaken(image: TcpImage, state: number): TcpImage {
-  return { ...image, state, receiveNext: (image.receiveNext + 1) % 2 ** 32 }
 }
 
 const states: readonly State[] = [
