@@ -17,10 +17,9 @@ export interface RstShieldOptions {
 /**
  * Keeps this machine's kernel from answering a restored guest on connections before they are rebuilt. To the
  * kernel they belong to nobody, so it answers whatever the guest sends with a reset; such a reset carries no
- * mark, where the reset of a real socket carries the socket's. Or they are over, and in TIME-WAIT here: then it
- * acknowledges all that the guest of before had said, and the restored one, which says it again, keeps nothing
- * of it (RFC 9293, 3.10.7.4). Such an acknowledgement is the kernel's own and of no process's socket, so it has
- * no owner.
+ * mark, where the reset of a real socket carries the socket's. Or they are over, and in TIME-WAIT here: then
+ * it acknowledges all that the guest of before had said, and the restored one, which says it again, keeps
+ * nothing of it (RFC 9293, 3.10.7.4). Such an acknowledgement is of no process's socket, so it has no owner.
  *
  *     guest ── data ──► no such socket ── RST, mark 0 ───► dropped
  *     guest ── data ──► TIME-WAIT ─────── ACK, no owner ─► dropped
@@ -75,7 +74,8 @@ export class RstShield {
 
   #rules(addresses: readonly string[]): string {
     const unique = [...new Set(addresses)]
-    return `table inet ${this.#table} {\nchain output {\ntype filter hook output priority 0; policy accept;\n`
+    const hook = 'type filter hook output priority 0; policy accept;'
+    return `table inet ${this.#table} {\nchain output {\n${hook}\n`
       + this.#rulesFor('ip', unique.filter((address) => isIP(address) === 4))
       + this.#rulesFor('ip6', unique.filter((address) => isIP(address) === 6))
       + '}\n}\n'

@@ -204,7 +204,8 @@ async function runCase(
   const answer = await one.join(endpoint, events)
   if (!answer.known) throw new Error('the guest does not know the connection')
   const { input, output, resumesAt } = answer
-  t.ok(resumesAt <= one.received, 'what the gateway had not read at the mark comes again')
+  const endsThere = one.logged.outputEnded && resumesAt === one.logged.output.length + 1
+  t.ok(resumesAt - (endsThere ? 1 : 0) <= one.received, 'what had not been read at the mark comes again')
   t.equal(input, one.inputPlace(image), 'where the input stands')
   t.equal(output, one.outputPlace(image), 'where the output stands')
   answer.side.resume()

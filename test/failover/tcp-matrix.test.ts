@@ -85,8 +85,9 @@ async function check(t: Test, lab: TcpLab, runs: readonly Run[]): Promise<void> 
     const { title } = one
     const times = one.said.map((request) => executed.get(request) ?? 0)
     t.ok(one.owed.startsWith(one.text), `${title}: no wrong byte`)
-    if (one.hasReset) t.ok(times.every((count) => count <= 1), `${title}: nothing is done twice: ${times.join()}`)
-    else {
+    if (one.hasReset) {
+      t.ok(times.every((count) => count <= 1), `${title}: nothing is done twice: ${times.join()}`)
+    } else {
       t.equal(one.ended, 'end', `${title}: it ends in order`)
       t.equal(one.text.length, one.owed.length, `${title}: every answer is here`)
       t.ok(times.every((count) => count === 1), `${title}: everything is done once: ${times.join()}`)
@@ -111,7 +112,9 @@ async function runRound(t: Test, family: 4 | 6, mark: (typeof marks)[number]): P
 
 if (inNamespace(t, fileURLToPath(import.meta.url))) {
   network.prepare()
-  for (const mark of marks) {
-    await t.test(`the mark lies ${mark}`, async (t) => runRound(t, 4, mark))
+  for (const family of [4, 6] as const) {
+    for (const mark of marks) {
+      await t.test(`IPv${family}: the mark lies ${mark}`, async (t) => runRound(t, family, mark))
+    }
   }
 }

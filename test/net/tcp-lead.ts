@@ -14,7 +14,7 @@ export interface Leading {
 
 /**
  * Makes the ends of a connection that was put back come about as they had: the other side's FIN is said once
- * more in its name, and this side's is acknowledged if it had been. Output that was not acknowledged stays so.
+ * more in its name, and this side's is acknowledged if it had been. Other output stays as it was.
  *
  *     the other side    ◄── FIN (1)                LAST-ACK: 2, 1    CLOSING, TIME-WAIT: 1, 2
  *                       FIN (2) ──►                FIN-WAIT-2: 1, then ACK ──►
@@ -50,7 +50,8 @@ export async function leadTo(image: TcpImage, leading: Leading): Promise<void> {
 
 /** A segment without data as the other side had sent it; every one acknowledges. */
 function segmentOf(
-  image: TcpImage, { sequence, acknowledgement, flags }: { [key in 'sequence' | 'acknowledgement' | 'flags']: number }
+  image: TcpImage,
+  { sequence, acknowledgement, flags }: { [key in 'sequence' | 'acknowledgement' | 'flags']: number }
 ): Buffer {
   const { local: to, remote: from } = image
   const segment = { from, to, sequence, acknowledgement, flags: flags | TcpFlag.ack, window: 0xffff }

@@ -38,7 +38,7 @@ export interface Look extends Readonly<Omit<Known, 'owed'>> {
   readonly isReset: boolean
 }
 
-/** One connection of the TCP guest: requests are carried out as they come, and answered unless that is held. */
+/** One connection of the guest: requests are carried out as they come, and answered if that is not held. */
 export class GuestConnection implements StreamEvents {
   readonly #known: Known
   readonly #executed: (request: string) => void

@@ -1,5 +1,5 @@
 /*
- * What goes between a machine of the tests and who started it: orders and answers over IPC, images over pipes.
+ * What goes between a machine of the tests and who started it: orders and answers by IPC, images by pipes.
  */
 
 /** Descriptors of the machine's process: an image leaves by the one, a byte of the other lets it go on. */

@@ -71,7 +71,8 @@ async function putBack(host: string, port: number, bytes: Uint8Array): Promise<v
   await listen(host, port)
   for (const saved of image.connections) connections.push(await putBackOne(saved))
   for (const from of image.halfOpen) {
-    const segment = { from, to: { address: host, port }, sequence: 1, acknowledgement: 0, window: 0xffff }
+    const to = { address: host, port }
+    const segment = { from, to, sequence: 1, acknowledgement: 0, window: 0xffff }
     await arrives(writeSegment({ ...segment, flags: TcpFlag.syn }, new Uint8Array(0)), host)
   }
 }
@@ -100,7 +101,7 @@ async function until(descriptor: number, state: number): Promise<void> {
   throw new Error(`a connection is in state ${tcpInfo(descriptor).state}, not ${state}`)
 }
 
-/** Out of /proc/net/tcp: `sl local remote state …`, addresses as words of the machine's own order. */
+/** Out of /proc/net/tcp: `sl local remote state …`, addresses as words of this machine's order. */
 function halfOpen(): HalfOpen[] {
   return ['tcp', 'tcp6'].flatMap((kind) => {
     const lines = readFileSync(`/proc/net/${kind}`, 'latin1').split('\n').slice(1)
@@ -119,7 +120,7 @@ async function carryOut(order: MachineOrder): Promise<unknown> {
   switch (order.op) {
     case 'run': return run(order.command[0] ?? '', ...order.command.slice(1))
     case 'listen': return listen(order.host, order.port)
-    case 'stand': return stand()
+    case 'stand': stand(); return
     case 'restore': return putBack(order.host, order.port, order.image)
     case 'go':
       for (const connection of connections) {
@@ -127,9 +128,9 @@ async function carryOut(order: MachineOrder): Promise<unknown> {
         connection.read(true)
       }
       return
-    case 'hold': return found(order.name).hold(order.on)
-    case 'read': return found(order.name).read(order.on)
-    case 'part': return found(order.name).part()
+    case 'hold': found(order.name).hold(order.on); return
+    case 'read': found(order.name).read(order.on); return
+    case 'part': found(order.name).part(); return
     case 'look': return connections.find(({ name }) => name === order.name)?.look()
     case 'half-open': return halfOpen()
     case 'executed': return executed

@@ -1,8 +1,8 @@
 import type { TcpCase } from './tcp-case.ts'
 
 /*
- * Every state that a connection can be in at a checkpoint, and everything that may come after it. Each pair is
- * run with the mark before the state, between both, and after both (tcp-matrix.test.ts).
+ * Every state that a connection can be in at a checkpoint, and everything that may come after it. Each pair
+ * is run with the mark before the state, between both, and after both (tcp-matrix.test.ts).
  */
 
 /** What is true in the state, which decides what may come after it. */
@@ -66,7 +66,7 @@ export const states: readonly State[] = [
     name: 'with unsent output', facts: ['owing', 'held'],
     reach: async (one) => {
       await answeringHeld(one, 'big')
-      await one.until('full of unsent output', ({ unsent, unacknowledged }) => unsent > 0 && unacknowledged > 0)
+      await one.until('full of output', ({ unsent, unacknowledged }) => unsent > 0 && unacknowledged > 0)
     }
   },
   {
