@@ -109,7 +109,8 @@ function halfOpen(): HalfOpen[] {
       const [, , remote = '', state] = line.trim().split(/\s+/)
       const [address = '', port = ''] = remote.split(':')
       if (Number.parseInt(state ?? '', 16) !== TcpState.synReceived) return []
-      return { address: addressOfBytes(Buffer.from(address, 'hex').swap32()), port: Number.parseInt(port, 16) }
+      const bytes = Buffer.from(address, 'hex').swap32()
+      return { address: addressOfBytes(bytes), port: Number.parseInt(port, 16) }
     })
   })
 }
