@@ -274,9 +274,17 @@ function standingOf(
     ? placeNearest(sendBase, answer.acknowledgement, 0)
     : placeUpTo(sendBase, answer.acknowledgement, before.input)
   const output = placeNearest(receiveBase, answer.sequence, received)
-  const isForgotten = before?.maybeForgottenBeyond(received) === true
-  const wanted = isForgotten ? before.output : received
+  const isForgotten = before?.maybeForgottenBeyond(received) === true || endsAt(received, output, before)
+  const wanted = isForgotten ? before?.output ?? received : received
   return { input, output, resumesAt: Math.min(wanted, output) }
+}
+
+/**
+ * All that is beyond `received` is the end of the output, which was read here. The guest has said it, and may
+ * have had it acknowledged before the checkpoint: then it does not say it again.
+ */
+function endsAt(received: number, output: number, before: TcpPlaces | undefined): boolean {
+  return before?.outputEnded === true && before.output === output && output === received + 1
 }
 
 /** Ends that lie before these places are not told again. */

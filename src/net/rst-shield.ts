@@ -15,12 +15,15 @@ export interface RstShieldOptions {
 }
 
 /**
- * Keeps this machine's kernel from resetting a restored guest's connections before they are rebuilt. To the
+ * Keeps this machine's kernel from answering a restored guest on connections before they are rebuilt. To the
  * kernel they belong to nobody, so it answers whatever the guest sends with a reset; such a reset carries no
- * mark, where the reset of a real socket carries the socket's.
+ * mark, where the reset of a real socket carries the socket's. Or they are over, and in TIME-WAIT here: then
+ * it acknowledges all that the guest of before had said, and the restored one, which says it again, keeps
+ * nothing of it (RFC 9293, 3.10.7.4). Such an acknowledgement is of no process's socket, so it has no owner.
  *
- *     guest ── data ──► no such socket ── RST, mark 0 ──► dropped
- *     socket, reset by its client ─────── RST, mark M ──► guest
+ *     guest ── data ──► no such socket ── RST, mark 0 ───► dropped
+ *     guest ── data ──► TIME-WAIT ─────── ACK, no owner ─► dropped
+ *     socket, reset by its client ─────── RST, mark M ───► guest
  *
  * It is a table of its own in nftables, and there only while it is armed. Needs CAP_NET_ADMIN.
  */
@@ -70,13 +73,20 @@ export class RstShield {
   }
 
   #rules(addresses: readonly string[]): string {
-    const rule = (family: 'ip' | 'ip6', list: readonly string[]): string => list.length === 0 ? ''
-      : `${family} daddr { ${list.join(', ')} } tcp flags & rst == rst meta mark != ${this.#mark} drop\n`
     const unique = [...new Set(addresses)]
-    return `table inet ${this.#table} {\nchain output {\ntype filter hook output priority 0; policy accept;\n`
-      + rule('ip', unique.filter((address) => isIP(address) === 4))
-      + rule('ip6', unique.filter((address) => isIP(address) === 6))
+    const hook = 'type filter hook output priority 0; policy accept;'
+    return `table inet ${this.#table} {\nchain output {\n${hook}\n`
+      + this.#rulesFor('ip', unique.filter((address) => isIP(address) === 4))
+      + this.#rulesFor('ip6', unique.filter((address) => isIP(address) === 6))
       + '}\n}\n'
+  }
+
+  #rulesFor(family: 'ip' | 'ip6', addresses: readonly string[]): string {
+    if (addresses.length === 0) return ''
+    const tcp = `${family} daddr { ${addresses.join(', ')} } tcp flags & rst`
+    return `${tcp} == rst meta mark != ${this.#mark} drop\n`
+      + `${tcp} != rst meta skuid >= 0 accept\n`
+      + `${tcp} != rst drop\n`
   }
 }
 

@@ -1,10 +1,10 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { RawSender } from '../../src/net/raw-sender.ts'
-import { TcpState, type TcpInfo } from '../../src/net/tcp-info.ts'
-import { TcpFlag, writeSegment } from '../../src/net/tcp-segment.ts'
+import type { TcpInfo } from '../../src/net/tcp-info.ts'
 import { run } from '../namespace.ts'
 import { revived, type TcpImage } from '../net/tcp-image.ts'
+import { leadTo } from '../net/tcp-lead.ts'
 import type { GuestOrder } from './rewound-process.ts'
 
 interface Asked {
@@ -111,51 +111,16 @@ export class RewoundGuest {
   async restore(image: TcpImage): Promise<number> {
     const at = await this.ask({ op: 'restore', image }) as number
     this.#known = at + 1
-    await this.#leadTo(at, image)
+    await leadTo(image, {
+      end: async () => { await this.end(at) },
+      arrives: (packet) => this.#arrives(packet, image.local.address),
+      until: (state) => this.until(at, state)
+    })
     return at
   }
 
-  async #leadTo(at: number, image: TcpImage): Promise<void> {
-    const { state, sendNext, receiveNext } = image
-    const fin = (receiveNext - 1 + 2 ** 32) % 2 ** 32
-    const beforeFin = (sendNext - 1 + 2 ** 32) % 2 ** 32
-    const { established, closeWait, finWait1, finWait2, closing, lastAck, timeWait } = TcpState
-    switch (state) {
-      case established: return
-      case closeWait: await this.#say(image, fin, sendNext, true); break
-      case lastAck:
-        await this.#say(image, fin, beforeFin, true)
-        await this.until(at, closeWait)
-        await this.end(at)
-        break
-      case finWait1: await this.end(at); break
-      case finWait2:
-        await this.end(at)
-        await this.until(at, finWait1)
-        await this.#say(image, receiveNext, sendNext, false)
-        break
-      case closing:
-        await this.end(at)
-        await this.until(at, finWait1)
-        await this.#say(image, fin, beforeFin, true)
-        break
-      case timeWait:
-        await this.end(at)
-        await this.until(at, finWait1)
-        await this.#say(image, fin, sendNext, true)
-        break
-      default: throw new Error(`no connection is led to the state ${state}`)
-    }
-    // A socket that comes to TIME-WAIT leaves its place to a smaller one, and is closed itself.
-    await this.until(at, state === timeWait ? TcpState.close : state)
-  }
-
-  /** A segment without data as the gateway had sent it. */
-  async #say(image: TcpImage, sequence: number, acknowledgement: number, fin: boolean): Promise<void> {
-    const flags = TcpFlag.ack | (fin ? TcpFlag.fin : 0)
-    const { local: to, remote: from } = image
-    const segment = { from, to, sequence, acknowledgement, flags, window: 0xffff }
-    this.#sender.send(writeSegment(segment, new Uint8Array(0)), to.address)
+  async #arrives(packet: Buffer, address: string): Promise<void> {
+    this.#sender.send(packet, address)
     await new Promise((resolve) => setImmediate(resolve))
   }
 

@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import { chooseSockets } from '../../src/net/choose-sockets.ts'
 import { TcpState } from '../../src/net/tcp-info.ts'
 import { inNamespace } from '../namespace.ts'
-import type { TcpImage } from '../net/tcp-image.ts'
+import { withFinSent, withFinTaken, type TcpImage } from '../net/tcp-image.ts'
 import { Recorder } from './recorder.ts'
 import { ResumeCase, testShield } from './resume-case.ts'
 import { RewoundGuest } from './rewound-guest.ts'
@@ -27,15 +27,6 @@ async function established(one: ResumeCase): Promise<void> {
   await one.heard()
   await one.output('welcome ')
   await one.read()
-}
-
-/** The image as it is when the guest's process has ended its output a moment later, unacknowledged. */
-function withFinSent(image: TcpImage, state: number): TcpImage {
-  return { ...image, state, sendNext: (image.sendNext + 1) % 2 ** 32 }
-}
-
-function withFinTaken(image: TcpImage, state: number): TcpImage {
-  return { ...image, state, receiveNext: (image.receiveNext + 1) % 2 ** 32 }
 }
 
 const states: readonly State[] = [
@@ -213,7 +204,8 @@ async function runCase(
   const answer = await one.join(endpoint, events)
   if (!answer.known) throw new Error('the guest does not know the connection')
   const { input, output, resumesAt } = answer
-  t.ok(resumesAt <= one.received, 'what the gateway had not read at the mark comes again')
+  const endsThere = one.logged.outputEnded && resumesAt === one.logged.output.length + 1
+  t.ok(resumesAt - (endsThere ? 1 : 0) <= one.received, 'what had not been read at the mark comes again')
   t.equal(input, one.inputPlace(image), 'where the input stands')
   t.equal(output, one.outputPlace(image), 'where the output stands')
   answer.side.resume()
@@ -234,8 +226,10 @@ if (inNamespace(t, fileURLToPath(import.meta.url))) {
   const shield = testShield()
   const guest = await RewoundGuest.start()
   t.teardown(() => guest.stop())
+  // Before the first case: where nothing is under way between two of them, the test counts as over.
+  const endpoints = { 4: await guest.listen(4), 6: await guest.listen(6) }
   for (const family of [4, 6] as const) {
-    const endpoint = await guest.listen(family)
+    const endpoint = endpoints[family]
     for (const state of states) {
       for (const after of afters.filter((one) => possible(state, one))) {
         await t.test(`IPv${family}: ${state.name}, then ${after.name}`, async (t) => {

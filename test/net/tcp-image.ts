@@ -39,6 +39,15 @@ function peeked(descriptor: number, length: number): Buffer {
   return bytes
 }
 
+/** How many bytes wait in each queue of a socket; a FIN that is not acknowledged counts one. */
+export function queuesOf(
+  descriptor: number
+): { readonly unread: number, readonly unacknowledged: number, readonly unsent: number } {
+  const unsent = counted(descriptor, siocOutqNotSent)
+  const outstanding = counted(descriptor, siocOutq)
+  return { unread: counted(descriptor, siocInq), unacknowledged: outstanding - unsent, unsent }
+}
+
 /** Looks at a connection, which goes on. */
 export function dump(descriptor: number): TcpImage {
   enterRepair(descriptor)
@@ -73,6 +82,16 @@ export function revived(image: TcpImage): TcpImage {
     ...image, unread: Buffer.from(unread), unacknowledged: Buffer.from(unacknowledged),
     unsent: Buffer.from(unsent)
   }
+}
+
+/** The image as it is when the guest's process has ended its output a moment later, unacknowledged. */
+export function withFinSent(image: TcpImage, state: number): TcpImage {
+  return { ...image, state, sendNext: (image.sendNext + 1) % 2 ** 32 }
+}
+
+/** The image as it is when the other side's end has come a moment later. */
+export function withFinTaken(image: TcpImage, state: number): TcpImage {
+  return { ...image, state, receiveNext: (image.receiveNext + 1) % 2 ** 32 }
 }
 
 /** Whether the socket's own FIN, and the other side's, count in its sequence numbers. */
