@@ -30,9 +30,19 @@ export async function stand(qmp: QmpClient): Promise<void> {
   throw new TailgateError('E_ENGINE', `the guest was stopped, and QEMU says that it is '${status}'`)
 }
 
+/** QEMU finishes a migration a moment after it has called it completed. Milliseconds. */
+const finishMsMax = 5000
+const lookEveryMs = 5
+
 /** Lets a guest run that stands for a copy's sake. Rejects with E_ENGINE. */
 export async function letRun(qmp: QmpClient): Promise<void> {
-  const status = await statusOf(qmp)
+  const deadline = performance.now() + finishMsMax
+  let status = await statusOf(qmp)
+  // Until then it refuses to go on, and goes on by itself after a background snapshot.
+  while (status === 'finish-migrate' && performance.now() < deadline) {
+    await new Promise<void>(resolve => { setTimeout(() => { resolve() }, lookEveryMs) })
+    status = await statusOf(qmp)
+  }
   if (status === 'running') return
   if (!standingStates.includes(status)) {
     throw new TailgateError('E_ENGINE', `the guest cannot run on: QEMU says '${status}'`)

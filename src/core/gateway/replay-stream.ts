@@ -10,9 +10,6 @@ import type { Connection } from './connection.ts'
 /** A place no stream reaches: a connection whose client is gone has nothing left to release. */
 export const nowhere = outputOffset(Number.MAX_SAFE_INTEGER)
 
-/** A connection whose output has needed another one's input so often is taken to need it always. */
-const timesToBelieve = 2
-
 export type InputRecord = DataRecord | EndRecord
 
 /**
@@ -49,10 +46,8 @@ export class ReplayStream implements StreamEvents {
   wanted: OutputOffset = outputOffset(0)
   /** Inputs that wait for the place of their first output (see replay.ts). */
   deferred: InputRecord[] = []
-  /** Which other connection's input has helped it last, and how often in a row; and how often any did. */
-  #helper: ReplayStream | undefined
-  #helped = 0
-  #helpedByAny = 0
+  /** Its output has needed the input of another connection: it may again. */
+  provoked = false
   /** Of one that diverged: it has said nothing for a while, so it has done what it was sent. */
   quiet = false
   /** Of one that diverged: so many bytes less than before are awaited, since it may say less. */
@@ -112,22 +107,6 @@ export class ReplayStream implements StreamEvents {
     } else this.side?.end()
     this.sent = this.logged
   }
-
-  /** Its output did not come before another connection's input was sent. */
-  provokedBy(other: ReplayStream): void {
-    this.#helped = other === this.#helper ? this.#helped + 1 : 1
-    this.#helper = other
-  }
-
-  /** ... nor then. */
-  provokedByAny(): void {
-    this.#helped = 0
-    this.#helpedByAny++
-  }
-
-  /** The connection whose input its output needs, as has been seen often enough. */
-  get partner(): ReplayStream | undefined { return this.#helped >= timesToBelieve ? this.#helper : undefined }
-  get needsAny(): boolean { return this.#helpedByAny >= timesToBelieve }
 
   /** Its output is not what it was: see {@link state}. */
   diverge(): void {

@@ -19,8 +19,6 @@ const windowRecords = 4096
  * ticks make it a little longer.
  */
 const provokedAfterMs = 30
-/** ... and after so long it may need any of them. */
-const provokedByAnyAfterMs = 60
 /** So long a stream that has diverged must have been silent to be taken for done. Milliseconds, likewise. */
 const quietAfterMs = 60
 
@@ -67,9 +65,9 @@ export interface ReplayOptions {
  *   sent      D(b), await R(b), D(a), await R(a), D(a) …
  *
  * But some output is provoked by another connection's input: what waits in a queue is handed on, a message is
- * published, a lock is let go. If the output of the one was read before that of the other, it would be
- * awaited for ever. So an output that does not come has the input sent whose turn is next, and if that does
- * not help, all that wait. A stream that was helped so again and again is helped at once:
+ * published. If the output of the one was read before that of the other, it would be awaited for ever. So an
+ * output that does not come has all inputs sent that wait for their turn; and so has every later one of that
+ * stream, at once:
  *
  *   tail      D(taker) D(giver) R(taker) R(giver)
  *   sent      D(taker), await R(taker) … in vain, D(giver), await R(taker), await R(giver)
@@ -148,14 +146,9 @@ export class Replay {
 
   /** A stream has made no progress for so long, and something can be done about it. */
   #hurry(blocked: ReplayStream, silentMs: number): void {
-    if (blocked.state === 'joined' && silentMs >= provokedByAnyAfterMs) {
-      if (this.#deferring.size > 0) blocked.provokedByAny()
+    if (blocked.state === 'joined' && silentMs >= provokedAfterMs) {
+      if (this.#deferring.size > 0) blocked.provoked = true
       this.#sendAllDeferred()
-    } else if (blocked.state === 'joined' && silentMs >= provokedAfterMs) {
-      const next = this.#nextDeferring()
-      if (next === undefined) return
-      blocked.provokedBy(next)
-      this.#sendDeferred(next)
     } else if (blocked.state === 'diverged' && silentMs >= quietAfterMs) {
       blocked.passOver()
       for (const stream of this.#streams.values()) {
@@ -312,17 +305,6 @@ export class Replay {
     for (const stream of this.#deferring) this.#sendDeferred(stream)
   }
 
-  /** The one whose turn comes first, as far as the tail has been read. */
-  #nextDeferring(): ReplayStream | undefined {
-    for (let at = this.#head; at < this.#queue.length && this.#deferring.size > 0; at++) {
-      const record = this.#queue[at]?.record
-      if (record?.kind !== RecordKind.read && record?.kind !== RecordKind.guestEnd) continue
-      const stream = this.#streams.get(record.connection)
-      if (stream !== undefined && this.#deferring.has(stream)) return stream
-    }
-    return undefined
-  }
-
   #sendDeferred(stream: ReplayStream): void {
     if (!this.#deferring.delete(stream)) return
     const deferred = stream.deferred
@@ -339,8 +321,7 @@ export class Replay {
       this.#diverge(stream, 'it ended before it had made again what it had said')
       return true
     }
-    if (stream.needsAny) this.#sendAllDeferred()
-    else if (stream.partner !== undefined) this.#sendDeferred(stream.partner)
+    if (stream.provoked) this.#sendAllDeferred()
     this.#blocked = stream
     return false
   }
