@@ -44,7 +44,8 @@ export class Machine {
 
   /** The words before a command that is to run on this machine. */
   get enter(): readonly [string, ...string[]] {
-    return ['nsenter', '--target', String(this.pid), '--mount', '--net', '--pid', '--']
+    const here = `--wd=${process.cwd()}`
+    return ['nsenter', '--target', String(this.pid), '--mount', '--net', '--pid', here, '--']
   }
 
   /** Runs a command on it, with `input`, and returns what it says. Throws if it fails. */
