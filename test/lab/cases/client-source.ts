@@ -32,7 +32,7 @@ async function startGateway(t: Test, on: NetworkLab, ...words: readonly string[]
   t.teardown(() => rm(directory, { recursive: true, force: true }))
   await writeFile(join(directory, 'gateway.yaml'), file)
   const through = [...on.machine('gateway').enter, ...words]
-  return new Process('gateway', [cli, 'gateway', '-c', 'gateway.yaml'], directory, through)
+  return new Process('gateway', [cli, 'gateway', '-c', join(directory, 'gateway.yaml')], directory, through)
 }
 
 async function startGuest(on: NetworkLab): Promise<void> {

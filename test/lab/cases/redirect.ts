@@ -91,7 +91,7 @@ guests:
     services:
       - { name: echo, listen: ${addressOf('gateway', 'service')}:7004, to: ${guest(4)}:${guestPort} }
 `)
-  const args = [cli, 'gateway', '-c', 'gateway.yaml']
+  const args = [cli, 'gateway', '-c', join(directory, 'gateway.yaml')]
   const gateway = new Process('gateway', args, directory, made.machine('gateway').enter)
   await gateway.log.until('service.listening')
   redirect(made, ...up)
