@@ -5,12 +5,8 @@ import type { TcpInfo } from '../../src/net/tcp-info.ts'
 import { run } from '../namespace.ts'
 import { revived, type TcpImage } from '../net/tcp-image.ts'
 import { leadTo } from '../net/tcp-lead.ts'
+import { Questions } from '../questions.ts'
 import type { GuestOrder } from './rewound-process.ts'
-
-interface Asked {
-  readonly resolve: (result: unknown) => void
-  readonly reject: (error: Error) => void
-}
 
 export const guestAddress = { 4: '10.77.0.2', 6: 'fd77::2' } as const
 export const gatewayAddress = { 4: '10.77.0.1', 6: 'fd77::1' } as const
@@ -24,22 +20,13 @@ let guests = 0
  */
 export class RewoundGuest {
   readonly #child: ChildProcess
-  readonly #asked = new Map<number, Asked>()
+  readonly #questions: Questions<GuestOrder>
   readonly #sender = new RawSender()
-  #next = 1
   #known = 0
 
   private constructor(child: ChildProcess) {
     this.#child = child
-    child.on('message', ({ id, result, error }: { id: number, result?: unknown, error?: string }) => {
-      const asked = this.#asked.get(id)
-      this.#asked.delete(id)
-      if (error === undefined) asked?.resolve(result)
-      else asked?.reject(new Error(error))
-    })
-    child.on('exit', () => {
-      for (const { reject } of this.#asked.values()) reject(new Error('the guest process has ended'))
-    })
+    this.#questions = new Questions(child, 'the guest process has ended')
   }
 
   /** In a namespace where this process may do as root does. */
@@ -69,11 +56,7 @@ export class RewoundGuest {
   }
 
   ask(order: GuestOrder): Promise<unknown> {
-    const id = this.#next++
-    return new Promise((resolve, reject) => {
-      this.#asked.set(id, { resolve, reject })
-      this.#child.send({ id, order })
-    })
+    return this.#questions.ask(order)
   }
 
   async listen(family: 4 | 6 = 4, port: number = guestPort): Promise<string> {
@@ -130,7 +113,6 @@ export class RewoundGuest {
     throw new Error(`connection ${at} is in state ${(await this.info(at)).state}, not ${state}`)
   }
 
-
   /** What it has read, as soon as that is `length` bytes. */
   async heard(at: number, length: number): Promise<string> {
     return Buffer.from(await this.ask({ op: 'heard', at, bytes: length }) as Uint8Array).toString('latin1')
@@ -138,7 +120,6 @@ export class RewoundGuest {
 
   stop(): void {
     this.#sender.close()
-    this.#asked.clear()
     this.#child.disconnect()
   }
 }

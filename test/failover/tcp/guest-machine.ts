@@ -2,14 +2,10 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import { Questions } from '../../questions.ts'
 import type { Look } from './guest-connection.ts'
 import { goOnPipe, imagePipe, type HalfOpen, type MachineOrder } from './guest-pipes.ts'
 import { network } from './network.ts'
-
-interface Asked {
-  readonly resolve: (result: unknown) => void
-  readonly reject: (error: Error) => void
-}
 
 /** How long the machine is given to come to what a test waits for, in milliseconds. */
 const patienceMs = 15_000
@@ -18,24 +14,12 @@ const patienceMs = 15_000
 export class GuestMachine {
   readonly #child: ChildProcess
   readonly #port: string
-  readonly #asked = new Map<number, Asked>()
-  #next = 1
-  #gone = false
+  readonly #questions: Questions<MachineOrder>
 
   private constructor(child: ChildProcess, port: string) {
     this.#child = child
     this.#port = port
-    child.on('message', ({ id, result, error }: { id: number, result?: unknown, error?: string }) => {
-      const asked = this.#asked.get(id)
-      this.#asked.delete(id)
-      if (error === undefined) asked?.resolve(result)
-      else asked?.reject(new Error(error))
-    })
-    child.on('exit', () => {
-      this.#gone = true
-      for (const { reject } of this.#asked.values()) reject(new Error('the machine is gone'))
-      this.#asked.clear()
-    })
+    this.#questions = new Questions(child, 'the machine is gone')
   }
 
   /** `name`: of its port of the network, which is shut. */
@@ -53,19 +37,14 @@ export class GuestMachine {
   }
 
   ask(order: MachineOrder): Promise<unknown> {
-    if (this.#gone) return Promise.reject(new Error('the machine is gone'))
-    const id = this.#next++
-    return new Promise((resolve, reject) => {
-      this.#asked.set(id, { resolve, reject })
-      this.#child.send({ id, order })
-    })
+    return this.#questions.ask(order)
   }
 
   openNetwork(): void { network.open(this.#port) }
 
   /** Nothing that it does from now on is ever seen. */
   async die(): Promise<void> {
-    if (this.#gone) return
+    if (this.#questions.isGone) return
     network.removePort(this.#port)
     const exit = once(this.#child, 'exit')
     this.#child.kill('SIGKILL')
