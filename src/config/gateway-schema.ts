@@ -98,7 +98,7 @@ export const guest = table('guest', {
     + "offsets."),
   resume: defaulted(choice('auto', 'off'), 'auto',
     'With attach `tcp` and hosts: `auto` joins the connections of a restored guest again where this machine '
-    + 'has what that needs; `off` never does, for engines that restore nothing (`blackhole`, `none`).'),
+    + 'has what that needs; `off` never does, so the guest is served and replicated but never protected.'),
   hosts: many(list('list of hosts', host),
     'The machines that may run the guest, in order of preference; the first is the first primary, the next '
     + 'one its '
