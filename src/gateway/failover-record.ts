@@ -66,7 +66,8 @@ export class FailoverRecord {
       },
       totalMs: Math.round((now - this.#began) * 10) / 10,
       checkpoint: summary.checkpoint, replayedBytes: summary.tailBytes, replayedRecords: summary.tailRecords,
-      connectionsKept: summary.kept, connectionsReset: summary.reset
+      connectionsKept: summary.kept, connectionsReset: summary.reset,
+      reordered: summary.reordered
     }
   }
 }

@@ -236,6 +236,7 @@ export class GuestObserver {
     this.#metrics.replayedBytes.with({ guest }).value += status.replayedBytes
     this.#metrics.failoverConnections.with({ guest, outcome: 'kept' }).value += status.connectionsKept
     this.#metrics.failoverConnections.with({ guest, outcome: 'reset' }).value += status.connectionsReset
+    this.#metrics.reordered.with({ guest }).value += status.reordered
     this.#metrics.unverifiedBytes.with({ guest }).value = this.unverifiedBytes
   }
 
@@ -312,6 +313,7 @@ function loggedOf(guest: string, status: FailoverStatus): LogEventFields<'failov
   return {
     guest, trigger, reason, from, to, generation, totalMs, checkpoint,
     replayedBytes: status.replayedBytes, replayedRecords: status.replayedRecords,
-    kept: status.connectionsKept, reset: status.connectionsReset, acceptedLoss: status.acceptedLoss
+    kept: status.connectionsKept, reset: status.connectionsReset, reordered: status.reordered,
+    acceptedLoss: status.acceptedLoss
   }
 }

@@ -14,8 +14,11 @@ import { GuestPath, type SourceFailure } from './guest-path.ts'
 import type { Resumption } from './resumption.ts'
 import { addressOf, guestSettings } from './guest-settings.ts'
 
-/** Ticks come this often at most, and at least four times per heartbeat interval. Milliseconds. */
-const tickMsMax = 20
+/**
+ * Ticks come so often, and at least four times per heartbeat interval. Milliseconds. A failover waits for
+ * many short things, one after the other.
+ */
+const tickMs = { most: 20, inFailover: 2 } as const
 
 export interface GuestRunnerOptions {
   readonly config: GatewayConfig
@@ -65,14 +68,19 @@ export class GuestRunner {
   start(state: GatewayState | undefined): void {
     if (this.config.hosts.length === 0) this.#path.openAt([])
     this.core.start(state)
-    const everyMs = Math.min(tickMsMax, this.config.heartbeat.intervalMs / 4)
-    let last = monotonicNow()
-    this.#timer = setInterval(() => {
+    this.#tickLater()
+  }
+
+  #tickLater(): void {
+    const idleMs = Math.min(tickMs.most, this.config.heartbeat.intervalMs / 4)
+    const afterMs = this.core.protection.state === 'failing-over' ? tickMs.inFailover : idleMs
+    const before = monotonicNow()
+    this.#timer = setTimeout(() => {
       const now = monotonicNow()
-      this.#options.tickLate(Math.max(0, now - last - everyMs))
-      last = now
+      this.#options.tickLate(Math.max(0, now - before - afterMs))
       this.core.tick(now)
-    }, everyMs)
+      this.#tickLater()
+    }, afterMs)
   }
 
   linkUp(host: HostName): void {
@@ -88,7 +96,7 @@ export class GuestRunner {
   }
 
   async stop(): Promise<void> {
-    clearInterval(this.#timer)
+    clearTimeout(this.#timer)
     this.core.dataPath.killAll('shutdown')
     await this.#path.close()
   }

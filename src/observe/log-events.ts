@@ -75,7 +75,8 @@ export const logEvents = {
     {
       guest: 'string', generation: 'number', trigger: 'string', reason: 'string', from: 'string',
       to: 'string', totalMs: 'number', checkpoint: 'number', replayedBytes: 'number',
-      replayedRecords: 'number', kept: 'number', reset: 'number', acceptedLoss: 'boolean'
+      replayedRecords: 'number', kept: 'number', reset: 'number', reordered: 'number',
+      acceptedLoss: 'boolean'
     }),
   'failover.failed': event('error', 'the failover did not succeed',
     { guest: 'string', generation: 'number', reason: 'string' }),

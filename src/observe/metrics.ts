@@ -80,6 +80,7 @@ export interface GatewayMetrics extends ProcessMetrics {
   readonly replayedBytes: Family<'guest'>
   readonly failoverConnections: Family<'guest' | 'outcome'>
   readonly divergences: Family<'guest'>
+  readonly reordered: Family<'guest'>
   readonly unverifiedBytes: Family<'guest'>
 }
 
@@ -375,6 +376,10 @@ function failoverMetrics(r: MetricRegistry) {
     divergences: r.counter({
       name: 'tailgate_divergences_total',
       help: 'Connections whose regenerated output differed', labels: ['guest']
+    }),
+    reordered: r.counter({
+      name: 'tailgate_reordered_total', labels: ['guest'],
+      help: 'How often input was replayed before output that it had come after'
     }),
     unverifiedBytes: r.counter({
       name: 'tailgate_unverified_bytes_total', help: 'Regenerated output that could not be compared',

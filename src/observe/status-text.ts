@@ -69,10 +69,11 @@ export function failoverText(failover: FailoverStatus): string {
     .filter(phase => failover.phasesMs[phase] !== null)
     .map(phase => `${phase} ${durationText(failover.phasesMs[phase] ?? 0)}`)
   const loss = failover.acceptedLoss ? ', with accepted loss' : ''
-  const { from, to, reason, totalMs, connectionsKept, connectionsReset } = failover
+  const { from, to, reason, totalMs, connectionsKept, connectionsReset, reordered } = failover
+  const order = reordered === 0 ? '' : `, ${groupDigits(reordered)} reordered`
   return `${from} → ${to} (${reason}${loss}) in ${durationText(totalMs)}: ${phases.join(', ')}; `
     + `replayed ${bytesText(failover.replayedBytes)}, ${countText(connectionsKept, 'connection')} kept, `
-    + `${groupDigits(connectionsReset)} reset`
+    + `${groupDigits(connectionsReset)} reset${order}`
 }
 
 function rank(guest: GuestStatus): number {

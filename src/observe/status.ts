@@ -182,6 +182,8 @@ export interface FailoverStatus {
   readonly replayedRecords: number
   readonly connectionsKept: number
   readonly connectionsReset: number
+  /** How often input was replayed before output that it had come after. */
+  readonly reordered: number
   /** Whether it was done with --accept-loss. */
   readonly acceptedLoss: boolean
 }

@@ -41,7 +41,7 @@ export const failover: FailoverStatus = {
     'attach': 9, 'replay': 41
   },
   totalMs: 432, checkpoint: 4, replayedBytes: 3 * mib, replayedRecords: 900,
-  connectionsKept: 40, connectionsReset: 1, acceptedLoss: false
+  connectionsKept: 40, connectionsReset: 1, reordered: 0, acceptedLoss: false
 }
 
 export const gatewayStatus: GatewayStatus = {

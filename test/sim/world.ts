@@ -132,6 +132,7 @@ export class World {
     this.trace(() => `gateway: ${JSON.stringify(summary)}`)
     this.count('kept', summary.kept)
     this.count('replayed', summary.tailRecords)
+    if (summary.reordered > 0) this.count('reordered')
     if (summary.unverifiedBytes > 0) this.count('unverified')
   }
 

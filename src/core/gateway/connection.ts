@@ -56,6 +56,9 @@ export class Connection implements ReadNote {
   /** The lsn of its OPEN record; 0 while it waits for one. */
   openedLsn: Lsn = noLsn
 
+  /** It is served though the others are still in a failover. */
+  thawed = false
+
   inputLogged: InputOffset = inputOffset(0)
   inputEnded = false
   /** Who ended first, where both did so in order. */

@@ -158,7 +158,8 @@ export class DataPath {
 
   #clientData(connection: Connection, bytes: Uint8Array): void {
     if (connection.guest === undefined || connection.client === undefined) return
-    invariant(!this.#frozen, 'a client is not read from during a failover', { connection: connection.id })
+    const what = 'a client is not read from during a failover'
+    invariant(!this.#isFrozen(connection), what, { connection: connection.id })
     for (let at = 0; at < bytes.length; at += inputRecordBytes) {
       const piece = bytes.length <= inputRecordBytes ? bytes : bytes.subarray(at, at + inputRecordBytes)
       this.#writer.data(connection.id, piece)
@@ -177,7 +178,7 @@ export class DataPath {
 
   #clientEnd(connection: Connection): void {
     if (connection.inputEnded || connection.client === undefined) return
-    if (this.#frozen || !connection.connected) {
+    if (this.#isFrozen(connection) || !connection.connected) {
       connection.endPending = true
       return
     }
@@ -194,7 +195,7 @@ export class DataPath {
   #clientReset(connection: Connection): void {
     if (connection.client === undefined) return
     connection.client = undefined
-    if (this.#frozen) return
+    if (this.#isFrozen(connection)) return
     this.#dropInput(connection)
     this.#end(connection, 'client-reset')
   }
@@ -360,26 +361,35 @@ export class DataPath {
   freeze(): void {
     this.#frozen = true
     this.#retrying = []
-    for (const connection of this.connections.values()) connection.pauseClient(ClientPause.failover)
+    for (const connection of this.connections.values()) {
+      connection.thawed = false
+      connection.pauseClient(ClientPause.failover)
+    }
   }
+
+  #isFrozen(connection: Connection): boolean { return this.#frozen && !connection.thawed }
 
   /** The guest can be reached: reads clients again and opens what waited. */
   thaw(): void {
     this.#frozen = false
-    for (const connection of [...this.connections.values()]) {
-      if (connection.client === undefined) {
-        this.#dropInput(connection)
-        this.#end(connection, 'client-reset')
-      } else {
-        connection.resumeClient(ClientPause.failover | ClientPause.congestion | ClientPause.backlog)
-        if (connection.connected) this.#endIfPending(connection)
-      }
-    }
+    for (const connection of [...this.connections.values()]) if (!connection.thawed) this.thawOne(connection)
     const waiting = this.#waiting
     this.#waiting = []
     for (const connection of waiting) if (this.connections.has(connection.id)) this.#open(connection)
     for (const connection of this.connections.values()) {
       if (!connection.connected) this.#redial(connection, waiting)
+    }
+  }
+
+  /** Serves one connection on. Others may wait for what its client does next. */
+  thawOne(connection: Connection): void {
+    if (this.#frozen) connection.thawed = true
+    if (connection.client === undefined) {
+      this.#dropInput(connection)
+      this.#end(connection, 'client-reset')
+    } else {
+      connection.resumeClient(ClientPause.failover | ClientPause.congestion | ClientPause.backlog)
+      if (connection.connected) this.#endIfPending(connection)
     }
   }
 

@@ -271,6 +271,7 @@ export class Failover {
       generation: this.#start.generation, checkpoint: this.#checkpoint, mark: this.#mark,
       tailRecords: counts?.records ?? 0, tailBytes: counts?.inputBytes ?? 0,
       kept: counts?.kept ?? 0, reset: counts?.reset ?? 0, diverged: counts?.diverged ?? 0,
+      reordered: counts?.reordered ?? 0,
       unverifiedBytes: counts?.unverifiedBytes ?? 0
     }
   }

@@ -74,6 +74,8 @@ export interface FailoverSummary {
   readonly kept: number
   readonly reset: number
   readonly diverged: number
+  /** How often input was sent before output that it had come after (see replay.ts). */
+  readonly reordered: number
   /** Output that should have been compared and could not be. */
   readonly unverifiedBytes: number
 }

@@ -128,6 +128,7 @@ export class ReplayJoins {
       stream.cap = alive.released
       if (alive.released === answer.resumesAt) known = alive.releasedHash
     }
+    stream.repeatsTo = answer.output
     stream.join(answer.side, answer.input, answer.resumesAt, known)
     this.#options.joined(stream)
   }

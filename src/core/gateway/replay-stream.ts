@@ -28,9 +28,9 @@ export class ReplayStream implements StreamEvents {
    * `unopened`: the guest had not taken it so far in the tail; its live connection, if there is one, dials
    * again. `diverged`: its client is reset, and what its guest says is nobody's; but its input, which others
    * may have been told of, is still sent. `gone`: finished inside the checkpoint, reset, or ambiguous:
-   * nothing is sent or awaited any more.
+   * nothing is sent or awaited any more. `live`: handed over.
    */
-  state: 'unopened' | 'resolving' | 'joined' | 'diverged' | 'gone' = 'unopened'
+  state: 'unopened' | 'resolving' | 'joined' | 'diverged' | 'live' | 'gone' = 'unopened'
   side: StreamSide | undefined
   path: Uint8Array = new Uint8Array(0)
   /** The client as the log has it, `address:port`: it may be gone. */
@@ -44,10 +44,10 @@ export class ReplayStream implements StreamEvents {
   cap: OutputOffset = nowhere
   /** The furthest place of output that the tail so far waits for. */
   wanted: OutputOffset = outputOffset(0)
-  /** Inputs that wait for the place of their first output (see replay.ts). */
-  deferred: InputRecord[] = []
-  /** Its output has needed the input of another connection: it may again. */
-  provoked = false
+  /** So far its guest had come before it stood still: what of that is missing it sends again by itself. */
+  repeatsTo: OutputOffset = outputOffset(0)
+  /** What speaks for it that its output needs the input of others (see replay-stall.ts). */
+  provoked = 0
   /** Of one that diverged: it has said nothing for a while, so it has done what it was sent. */
   quiet = false
   /** Of one that diverged: so many bytes less than before are awaited, since it may say less. */
@@ -131,7 +131,6 @@ export class ReplayStream implements StreamEvents {
   forget(): void {
     this.side = undefined
     this.state = 'gone'
-    this.deferred = []
   }
 
   /** Places up to this one must be made again before what follows in the tail may be sent. */
@@ -139,14 +138,24 @@ export class ReplayStream implements StreamEvents {
     return outputOffset(Math.min(place, this.cap))
   }
 
+  get isJoined(): boolean { return this.state === 'joined' }
+
+  /** Whether what comes next is what its guest had sent before: its timer for that is over at some time. */
+  get isRepeating(): boolean { return this.comparison.regenerated < this.repeatsTo }
+
+  /** Whether output up to `place`, as far as the client was given it, has been made again. */
+  has(place: OutputOffset): boolean {
+    return this.state === 'joined' && this.comparison.regenerated >= this.target(place)
+  }
+
   /** Whether output up to `place` has been made again; if not, it is read on, however much is kept. */
   reach(place: OutputOffset): boolean {
-    if (this.state === 'gone') return true
+    if (this.state === 'gone' || this.state === 'live') return true
     this.#asked = place
     if (this.state === 'diverged') {
       return this.comparison.end !== 'open' || this.comparison.regenerated + this.#shortBy >= place
     }
-    if (this.state === 'joined' && this.comparison.regenerated >= this.target(place)) return true
+    if (this.has(place)) return true
     this.want(place, undefined)
     return false
   }
@@ -174,6 +183,7 @@ export class ReplayStream implements StreamEvents {
   handOver(rejoin: () => StreamEvents): void {
     this.wanted = nowhere
     this.#steer()
+    this.state = 'live'
     const live = this.#live = rejoin()
     for (const bytes of this.comparison.takeRest()) live.data(bytes)
     // A reset that came after the end does not take it back: who has ended its own direction sees none.

@@ -4,29 +4,27 @@ import {
 } from '../ids.ts'
 import { RecordCursor } from '../record-codec.ts'
 import { RecordKind, type AdoptRecord, type LogRecord, type OpenRecord, type ReadRecord } from '../record.ts'
+import { DeferredInputs } from './deferred-inputs.ts'
 import type { Ending, Connection } from './connection.ts'
 import type { DataPath } from './data-path.ts'
 import type { HeldOutput } from './held-output.ts'
 import type { GatewayPort } from './port.ts'
 import { ReplayJoins } from './replay-joins.ts'
+import { ReplayQueue, type Queued } from './replay-queue.ts'
+import { Stall } from './replay-stall.ts'
 import { nowhere, ReplayStream, type InputRecord } from './replay-stream.ts'
+import { SetAside } from './set-aside.ts'
 import type { GuestSettings } from './settings.ts'
 
 /** How many records are read ahead to find an input's first output. */
 const windowRecords = 4096
 /**
- * An output that has not come after so long may need an input that waits for its own turn. Milliseconds; the
- * ticks make it a little longer.
+ * So long a stream that has diverged must have been silent to be taken for done. Milliseconds; the ticks make
+ * it a little longer.
  */
-const provokedAfterMs = 30
-/** So long a stream that has diverged must have been silent to be taken for done. Milliseconds, likewise. */
 const quietAfterMs = 60
-
-interface Queued {
-  readonly record: LogRecord
-  /** Of an input: its first output has been seen in the tail, and it waits for its turn there. */
-  deferred: boolean
-}
+/** A dial that was not answered is tried again after so many milliseconds. */
+const retryMs = 20
 
 export interface ReplayCounts {
   records: number
@@ -34,6 +32,8 @@ export interface ReplayCounts {
   kept: number
   reset: number
   diverged: number
+  /** How often a connection was set aside: input was sent before the output that it had come after. */
+  reordered: number
   unverifiedBytes: number
 }
 
@@ -64,43 +64,39 @@ export interface ReplayOptions {
  *   tail      D(a) D(b) R(b) R(a) D(a) …
  *   sent      D(b), await R(b), D(a), await R(a), D(a) …
  *
- * But some output is provoked by another connection's input: what waits in a queue is handed on, a message is
- * published. If the output of the one was read before that of the other, it would be awaited for ever. So an
- * output that does not come has all inputs sent that wait for their turn; and so has every later one of that
- * stream, at once:
- *
- *   tail      D(taker) D(giver) R(taker) R(giver)
- *   sent      D(taker), await R(taker) … in vain, D(giver), await R(taker), await R(giver)
+ * Inputs that wait so are sent before their turn when an output does not come, which may need them (see
+ * replay-stall.ts). If it does not come even then, another connection may hold what it needs, as a lock of a
+ * database, and let go of it only later in the tail: then its stream is set aside, the others go on, and its
+ * own records wait until it has made its output. What is sent so breaks the causal order; nothing but what is
+ * compared tells whether that mattered, so it is counted, and done only with `on_divergence: reset`.
  */
 export class Replay {
   readonly #options: ReplayOptions
   readonly #joins: ReplayJoins
   readonly #streams = new Map<ConnectionId, ReplayStream>()
   readonly #cursor = new RecordCursor()
-  /** The newest queued input of each stream whose first output has not been seen. */
-  readonly #undecided = new Map<ConnectionId, Queued>()
-  /** Those with inputs that wait for the place of their first output, in the order in which they began to. */
-  readonly #deferring = new Set<ReplayStream>()
+  readonly #queue = new ReplayQueue()
+  readonly #deferred = new DeferredInputs()
+  readonly #stall: Stall
+  readonly #aside: SetAside
   /** READ records that were read ahead of their stream's joining. */
   readonly #foreseen = new Map<ConnectionId, ReadRecord[]>()
   readonly #counts: ReplayCounts = {
-    records: 0, inputBytes: 0, kept: 0, reset: 0, diverged: 0, unverifiedBytes: 0
+    records: 0, inputBytes: 0, kept: 0, reset: 0, diverged: 0, reordered: 0, unverifiedBytes: 0
   }
-  #queue: Queued[] = []
-  #head = 0
   #tailEnded = false
   #finished = false
+  #isLive = false
   #advancing = false
   #again = false
-  #blocked: ReplayStream | undefined
-  /** The one that was found blocked at the last tick, and since when it has made no progress. */
-  #watched: ReplayStream | undefined
-  #blockedSince: Millis
+  #retried: Millis
 
   constructor(options: ReplayOptions) {
     const { port, dataPath, held } = options
     this.#options = options
-    this.#blockedSince = options.now
+    this.#retried = options.now
+    this.#stall = new Stall(options.now, () => this.#deferred.sendFirst())
+    this.#aside = new SetAside(options.now)
     this.#joins = new ReplayJoins({
       port, dataPath, held, joined: stream => this.#wantForeseen(stream),
       finishedInside: alive => this.#deliverFinished(alive),
@@ -110,7 +106,7 @@ export class Replay {
 
   get counts(): Readonly<ReplayCounts> { return this.#counts }
   /** Records read and not yet passed; the caller gives credit for more while it is small. */
-  get queued(): number { return this.#queue.length - this.#head }
+  get queued(): number { return this.#queue.waiting }
   get finished(): boolean { return this.#finished }
   /** Whether every connection of the base has been asked about. */
   get attached(): boolean { return this.#joins.attached }
@@ -130,33 +126,49 @@ export class Replay {
   /** Time passes: a connection that makes no progress for too long diverges. */
   tick(now: Millis): void {
     if (this.#finished) return
-    const blocked = this.#blocked
-    if (blocked === undefined || blocked !== this.#watched || blocked.progressed) {
-      if (blocked !== undefined) blocked.progressed = false
-      this.#watched = blocked
-      this.#blockedSince = now
-    } else if (now - this.#blockedSince >= this.#options.settings.replayTimeoutMs) {
-      this.#watched = undefined
-      this.#diverge(blocked, blocked.state === 'resolving'
-        ? this.#joins.whyUnresolved(blocked) : 'it did not make again what it had said')
-      this.#advance()
-    } else this.#hurry(blocked, now - this.#blockedSince)
+    const isOverdue = this.#stall.tick(now)
+    const { stream } = this.#stall
+    if (stream !== undefined) this.#press(stream, isOverdue)
+    const late = this.#aside.tick(now, this.#options.settings.replayTimeoutMs)
+    for (const other of late) this.#giveUp(other)
+    if (now - this.#retried < retryMs) return
+    this.#retried = now
     this.#joins.retry()
   }
 
-  /** A stream has made no progress for so long, and something can be done about it. */
-  #hurry(blocked: ReplayStream, silentMs: number): void {
-    if (blocked.state === 'joined' && silentMs >= provokedAfterMs) {
-      if (this.#deferring.size > 0) blocked.provoked = true
-      this.#sendAllDeferred()
-    } else if (blocked.state === 'diverged' && silentMs >= quietAfterMs) {
-      blocked.passOver()
-      for (const stream of this.#streams.values()) {
-        stream.quiet = stream.state === 'diverged' && !stream.progressed
-        if (stream.state === 'diverged') stream.progressed = false
-      }
-      this.#advance()
+  /** What can be done about a stream that has made no progress for a while. */
+  #press(stream: ReplayStream, isOverdue: boolean): void {
+    const { replayTimeoutMs, onDivergence } = this.#options.settings
+    const { silentMs } = this.#stall
+    const asideMs = this.#aside.size > 0 ? 0 : replayTimeoutMs / 2
+    const mayReorder = onDivergence === 'reset' && this.queued > 0
+    if (silentMs >= replayTimeoutMs) this.#giveUp(stream)
+    else if (stream.state === 'diverged' && silentMs >= quietAfterMs) this.#passOver(stream)
+    else if (isOverdue && mayReorder && silentMs >= asideMs) this.#setAside(stream)
+  }
+
+  #giveUp(stream: ReplayStream): void {
+    this.#stall.forget()
+    this.#aside.delete(stream)
+    this.#diverge(stream, stream.state === 'resolving'
+      ? this.#joins.whyUnresolved(stream) : 'it did not make again what it had said')
+    this.#advance()
+  }
+
+  #passOver(stream: ReplayStream): void {
+    stream.passOver()
+    for (const other of this.#streams.values()) {
+      other.quiet = other.state === 'diverged' && !other.progressed
+      if (other.state === 'diverged') other.progressed = false
     }
+    this.#advance()
+  }
+
+  #setAside(stream: ReplayStream): void {
+    this.#stall.forget()
+    this.#aside.add(stream)
+    this.#counts.reordered++
+    this.#advance()
   }
 
   /** Given up from outside: nothing is sent any more, and what still arrives is not looked at. */
@@ -168,16 +180,10 @@ export class Replay {
   // ---- reading ahead
 
   #enqueue(record: LogRecord): void {
-    const queued: Queued = { record, deferred: false }
-    this.#queue.push(queued)
+    this.#queue.push(record)
     // What stands for the connections of before the mark is joined, not replayed.
     if (record.kind !== RecordKind.adopt) this.#counts.records++
-    if (record.kind === RecordKind.data) {
-      this.#counts.inputBytes += record.bytes.length
-      this.#undecided.set(record.connection, queued)
-    } else if (record.kind === RecordKind.read || record.kind === RecordKind.guestEnd) {
-      this.#decide(record.connection)
-    }
+    if (record.kind === RecordKind.data) this.#counts.inputBytes += record.bytes.length
     if (record.kind === RecordKind.read) this.#foresee(record)
   }
 
@@ -191,13 +197,6 @@ export class Replay {
     const foreseen = this.#foreseen.get(record.connection)
     if (foreseen === undefined) this.#foreseen.set(record.connection, [record])
     else foreseen.push(record)
-  }
-
-  #decide(connection: ConnectionId): void {
-    const input = this.#undecided.get(connection)
-    if (input === undefined) return
-    input.deferred = true
-    this.#undecided.delete(connection)
   }
 
   // ---- passing records
@@ -216,17 +215,26 @@ export class Replay {
   }
 
   #passAll(): void {
-    this.#blocked = undefined
-    let next = this.#queue[this.#head]
-    while (next !== undefined && this.#pass(next)) {
-      this.#head++
-      if (this.#head > 1024 && this.#head * 2 > this.#queue.length) {
-        this.#queue = this.#queue.slice(this.#head)
-        this.#head = 0
-      }
-      next = this.#queue[this.#head]
+    this.#stall.look()
+    this.#aside.look()
+    const isThrough = this.#queue.passThrough(queued => this.#tryToPass(queued))
+    if (isThrough && this.#tailEnded) {
+      if (this.#queue.waiting === 0) this.#settle()
+      else this.#serveOthers()
     }
-    if (next === undefined && this.#tailEnded) this.#settle()
+    this.#stall.looked()
+  }
+
+  /** Records of a stream that is set aside hold up none but its own. */
+  #tryToPass(queued: Queued): 'passed' | 'waits' | 'blocks' {
+    const { record } = queued
+    const stream = 'connection' in record ? this.#streams.get(record.connection) : undefined
+    if (stream !== undefined && this.#aside.isWaiting(stream)) return 'waits'
+    if (this.#pass(queued)) {
+      this.#aside.passed(stream)
+      return 'passed'
+    }
+    return this.#aside.waits(stream) ? 'waits' : 'blocks'
   }
 
   /** True when the record is done with. */
@@ -278,7 +286,7 @@ export class Replay {
 
   #isResolved(connection: ConnectionId): boolean {
     const stream = this.#stream(connection)
-    if (stream.state === 'resolving') this.#blocked = stream
+    if (stream.state === 'resolving') this.#stall.at(stream, nowhere)
     return stream.state !== 'resolving'
   }
 
@@ -287,13 +295,10 @@ export class Replay {
     const stream = this.#stream(record.connection)
     if (stream.state === 'unopened') stream.forget()
     if (this.#options.settings.replayOrder === 'output') {
-      if (this.#undecided.get(record.connection) === queued) {
-        if (!this.#tailEnded && this.queued < windowRecords) return false
-        this.#undecided.delete(record.connection)
-      }
-      if (queued.deferred || stream.deferred.length > 0) {
-        stream.deferred.push(record)
-        this.#deferring.add(stream)
+      const isUndecided = this.#queue.isUndecided(queued)
+      if (isUndecided && !this.#tailEnded && this.queued < windowRecords) return false
+      if (queued.turn !== undefined || this.#deferred.has(stream)) {
+        this.#deferred.add(stream, record, queued.turn)
         return true
       }
     }
@@ -301,29 +306,22 @@ export class Replay {
     return true
   }
 
-  #sendAllDeferred(): void {
-    for (const stream of this.#deferring) this.#sendDeferred(stream)
-  }
-
-  #sendDeferred(stream: ReplayStream): void {
-    if (!this.#deferring.delete(stream)) return
-    const deferred = stream.deferred
-    stream.deferred = []
-    for (const record of deferred) stream.send(record)
-  }
-
   #passOutput(connection: ConnectionId, place: OutputOffset): boolean {
     if (!this.#isResolved(connection)) return false
     const stream = this.#stream(connection)
-    this.#sendDeferred(stream)
-    if (stream.reach(place)) return this.#compared(stream)
+    this.#deferred.send(stream)
+    if (stream.reach(place)) return this.#reached(stream)
     if (stream.comparison.end !== 'open') {
       this.#diverge(stream, 'it ended before it had made again what it had said')
       return true
     }
-    if (stream.provoked) this.#sendAllDeferred()
-    this.#blocked = stream
+    if (!this.#aside.has(stream)) this.#stall.at(stream, place)
     return false
+  }
+
+  #reached(stream: ReplayStream): boolean {
+    if (this.#stall.stream === stream) this.#stall.over()
+    return this.#compared(stream)
   }
 
   #compared(stream: ReplayStream): boolean {
@@ -337,13 +335,13 @@ export class Replay {
     if (!this.#isResolved(connection)) return false
     const stream = this.#stream(connection)
     if (stream.state === 'unopened') stream.forget()
-    this.#sendDeferred(stream)
+    this.#deferred.send(stream)
     if (stream.alive !== undefined || stream.state === 'gone' || stream.state === 'diverged') return true
     if (stream.reachEnd()) {
       stream.leave()
       return true
     }
-    this.#blocked = stream
+    if (!this.#aside.has(stream)) this.#stall.at(stream, nowhere)
     return false
   }
 
@@ -413,19 +411,33 @@ export class Replay {
   }
 
   /**
+   * Only streams that were set aside are left: what they wait for may come of what another client does next.
+   */
+  #serveOthers(): void {
+    for (const stream of this.#streams.values()) {
+      const { alive } = stream
+      if (alive === undefined || !stream.isJoined || this.#aside.has(stream)) continue
+      if (!this.#isSettled(stream)) this.#stall.at(stream, nowhere)
+      else if (stream.isJoined) {
+        this.#goLive(stream, alive)
+        this.#options.dataPath.thawOne(alive)
+      }
+    }
+  }
+
+  /**
    * The tail is sent: waits until every client's connection stands where its client left it, then goes live.
    */
   #settle(): void {
-    this.#sendAllDeferred()
     for (const stream of this.#streams.values()) {
       if (!this.#isSettled(stream)) {
-        this.#blocked = stream
+        this.#stall.at(stream, nowhere)
         return
       }
     }
     this.#finished = true
     this.#joins.end()
-    this.#options.goingLive()
+    this.#beginLive()
     for (const stream of this.#streams.values()) {
       this.#counts.unverifiedBytes += stream.comparison.unverifiedBytes
       if (stream.state !== 'joined' && stream.state !== 'diverged') continue
@@ -436,8 +448,14 @@ export class Replay {
     this.#options.done()
   }
 
+  #beginLive(): void {
+    if (this.#isLive) return
+    this.#isLive = true
+    this.#options.goingLive()
+  }
+
   #isSettled(stream: ReplayStream): boolean {
-    if (stream.state === 'gone' || stream.state === 'unopened') return true
+    if (stream.state === 'gone' || stream.state === 'unopened' || stream.state === 'live') return true
     if (stream.state === 'resolving') return false
     if (stream.state === 'diverged') return stream.quiet || stream.comparison.end !== 'open'
     const { alive } = stream
@@ -458,6 +476,7 @@ export class Replay {
   #goLive(stream: ReplayStream, connection: Connection): void {
     if (stream.side === undefined && stream.comparison.end !== 'reset') return
     this.#counts.kept++
+    this.#beginLive()
     stream.handOver(() => this.#options.dataPath.rejoin(connection, stream.side, stream.path))
   }
 

@@ -106,47 +106,6 @@ void t.test('...nor on another connection', t => {
   t.end()
 })
 
-void t.test('inputs that overlapped are sent one at a time, in the order of their first output', t => {
-  const overlapped = [
-    adopt(1, 0, ''), adopt(2, 0, ''), data(1, 'one'), data(2, 'two'), read(2, 'second'), read(1, 'first')
-  ]
-  for (const replayOrder of ['output', 'arrival'] as const) {
-    const rig = guarded({ replayOrder })
-    failOver(rig, 'attach')
-    tail(rig, ...overlapped)
-    const [one, two] = [rig.knows(1, 0, 0), rig.knows(2, 0, 0)]
-    t.same(two.told, ['two'])
-    t.same(one.told, replayOrder === 'output' ? [] : ['one'], replayOrder)
-    two.says('second')
-    t.same(one.told, ['one'])
-  }
-  t.end()
-})
-
-void t.test('an output that another connection\'s input provokes has that sent before its turn', t => {
-  const rig = guarded()
-  failOver(rig, 'attach')
-  tail(rig, adopt(1, 0, ''), adopt(2, 0, ''),
-    data(1, 'take'), data(2, 'give'), read(1, 'taken'), read(2, 'given'),
-    data(1, 'take'), data(2, 'give'), read(1, 'taken'), read(2, 'given'))
-  const [taker, giver] = [rig.knows(1, 0, 0), rig.knows(2, 0, 0)]
-  t.same(taker.told, ['take'])
-  t.same(giver.told, [], 'it waits for its turn')
-  rig.pass(20, 'b')
-  t.same(giver.told, [], 'the taker may answer yet')
-  rig.pass(40, 'b')
-  t.same(giver.told, ['give'], 'the taker said nothing: it may need the giver')
-  giver.says('given')
-  taker.says('taken')
-  t.same(taker.told, ['take', 'take'])
-  t.same(giver.told, ['give', 'give'], 'it has needed the giver before')
-  giver.says('given')
-  taker.says('taken')
-  tailEnd(rig)
-  t.match(rig.gateway.lastFailover, { diverged: 0, tailRecords: 8 })
-  t.end()
-})
-
 void t.test('a connection that diverged is sent its input all the same, for others may know of it', t => {
   const { rig, pair } = asked()
   tail(rig, ...tailOfAsked, data(1, 'again'), read(1, 'answeranswer'), data(1, 'last'))
