@@ -27,7 +27,8 @@ const packages: Readonly<Record<string, string>> = {
   nsenter: 'util-linux',
   'qemu-system-x86_64': 'qemu-system-x86',
   'qemu-img': 'qemu-utils',
-  cpio: 'cpio'
+  cpio: 'cpio',
+  mke2fs: 'e2fsprogs'
 }
 
 /** Where Debian puts programs that are not in everybody's PATH. */

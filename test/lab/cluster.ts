@@ -113,9 +113,13 @@ export class Cluster {
   /** Boots a host that was killed, and resolves when the guest is protected by it. */
   async bringBack(host: HostName): Promise<void> {
     const isProtected = this.log.next('guest.protected')
+    await this.boot(host)
+    await isProtected
+  }
+
+  async boot(host: HostName): Promise<void> {
     await this.lab.boot(host)
     this.start(host)
-    await isProtected
   }
 
   get hosts(): readonly HostName[] {

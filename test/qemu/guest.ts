@@ -21,15 +21,28 @@ export interface QemuHost {
   readonly qemu: string
 }
 
-/** Builds the guest's image, or finds it built. Undefined where the test is skipped. */
+/** Builds the image of a guest with Redis, or finds it built. Undefined where the test is skipped. */
 export async function qemuHost(t: Test): Promise<QemuHost | undefined> {
+  return await hostWith(t, '../../deploy/demo-guest/build.sh', 'tailgate-test-guest')
+}
+
+/** Likewise, of one with PostgreSQL and nginx on a disk, and what its clients need. */
+export async function databaseHost(t: Test): Promise<QemuHost | undefined> {
+  for (const program of ['psql', 'pgbench', 'qemu-img', 'mke2fs', 'openssl']) {
+    if (requires(t, program) === undefined) return undefined
+  }
+  return await hostWith(t, 'database/build.sh', 'tailgate-test-database')
+}
+
+/** `script` builds the image into the directory `name` of the user's cache. */
+async function hostWith(t: Test, script: string, name: string): Promise<QemuHost | undefined> {
   const qemu = requires(t, 'qemu-system-x86_64')
   if (qemu === undefined) return undefined
   if (requires(t, 'cpio') === undefined || requires(t, 'ip') === undefined) return undefined
   if (!requiresRoot(t)) return undefined
   const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache')
-  const build = fileURLToPath(new URL('../../deploy/demo-guest/build.sh', import.meta.url))
-  const { stdout } = await promisify(execFile)(build, [join(cache, 'tailgate-test-guest')])
+  const build = fileURLToPath(new URL(script, import.meta.url))
+  const { stdout } = await promisify(execFile)(build, [join(cache, name)])
   return { image: stdout.trim(), qemu }
 }
 

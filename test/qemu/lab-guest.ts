@@ -4,6 +4,8 @@ import { servicePort } from '../lab/cluster.ts'
 
 /** The guest's own address in the lab's network of guests, wherever it runs. */
 export const guestAddress = '10.77.2.101'
+export const postgresqlPort = 5432
+export const httpPort = 8080
 const mac = '02:77:00:00:02:65'
 
 export interface MachineImage {
@@ -35,6 +37,24 @@ export function redisMachine(image: MachineImage): GuestKind {
       'engine: qemu',
       `endpoints: ['${guestAddress}:6379']`,
       `arguments: ${quoted(machineWords(image))}`,
+      `network: { tap: guest0, bridge: guests, mac: '${mac}' }`
+    ]
+  }
+}
+
+/** One with PostgreSQL and nginx, which write to a disk: what test/qemu/database/build.sh has made. */
+export function databaseMachine(image: MachineImage): GuestKind {
+  return {
+    attach: 'tcp',
+    services: [
+      { name: 'postgresql', port: postgresqlPort, to: `${guestAddress}:5432` },
+      { name: 'http', port: httpPort, to: `${guestAddress}:80` }
+    ],
+    agentKeys: () => [
+      'engine: qemu',
+      `endpoints: ['${guestAddress}:5432', '${guestAddress}:80']`,
+      `arguments: ${quoted(machineWords(image))}`,
+      `disks: [{ base: '${join(image.image, 'disk.qcow2')}' }]`,
       `network: { tap: guest0, bridge: guests, mac: '${mac}' }`
     ]
   }

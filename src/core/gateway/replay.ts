@@ -140,7 +140,8 @@ export class Replay {
   #press(stream: ReplayStream, isOverdue: boolean): void {
     const { replayTimeoutMs, onDivergence } = this.#options.settings
     const { silentMs } = this.#stall
-    const asideMs = this.#aside.size > 0 ? 0 : replayTimeoutMs / 2
+    // Where one connection waited for another's lock, the next one need not be given as long.
+    const asideMs = this.#counts.reordered > 0 ? 0 : replayTimeoutMs / 2
     const mayReorder = onDivergence === 'reset' && this.queued > 0
     if (silentMs >= replayTimeoutMs) this.#giveUp(stream)
     else if (stream.state === 'diverged' && silentMs >= quietAfterMs) this.#passOver(stream)

@@ -17,7 +17,6 @@ export class SetAside {
   }
 
   add(stream: ReplayStream): void { this.#since.set(stream, this.#now) }
-  get size(): number { return this.#since.size }
   has(stream: ReplayStream): boolean { return this.#since.has(stream) }
   delete(stream: ReplayStream): void { this.#since.delete(stream) }
 
