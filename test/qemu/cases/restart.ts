@@ -19,6 +19,7 @@ void t.test('a gateway that is killed and started again', async (t) => {
   cluster.start('gateway')
   t.same((await broken.figures()).wrong, [], 'nobody was told anything wrong')
   const { log } = cluster
+  await log.until('service.listening')
   const load = await begin(t, 'after', { pipelined: 6, transactions: 4, blocking: 3, published: 3, short: 4 })
   t.match(await log.until('guest.protected'), { from: 'syncing' }, 'a new history has no checkpoint at first')
   const after = await cluster.status()
