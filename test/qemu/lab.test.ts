@@ -2,7 +2,7 @@ import t from 'tap'
 import { runInNamespace } from '../lab/in-namespace.ts'
 import { qemuHost } from './guest.ts'
 
-for (const part of ['redis', 'release-checkpoint', 'idle', 'restart', 'lossy']) {
+for (const part of ['redis', 'release-checkpoint', 'idle', 'restart', 'lossy', 'ipv6']) {
   void t.test(`virtual machines: ${part}`, async (t) => {
     const host = await qemuHost(t)
     if (host === undefined) return
