@@ -6,7 +6,7 @@ import type { AttachAnswer, OpenedPath } from '../core/path.ts'
 import type { StreamEvents } from '../core/stream.ts'
 import type { Endpoint } from '../net/ip-address.ts'
 import { closeDescriptor } from '../net/libc.ts'
-import { RawProbe, type ProbeAnswer } from '../net/raw-probe.ts'
+import { probeDistance, RawProbe, type ProbeAnswer } from '../net/raw-probe.ts'
 import { placeNearest, placeUpTo, sequenceOf, serialDifference } from '../net/sequence.ts'
 import { setMark, setReusable } from '../net/socket-options.ts'
 import type { SocketSide, Sockets } from '../net/sockets.ts'
@@ -119,11 +119,7 @@ export class TcpResumeAttach implements Attach, TcpSideOwner {
     if (path.length === 0) return { known: false }
     const state = this.#joinable(endpoint, connection, path)
     const before = this.#settings.book.of(connection)
-    const sendNext = sequenceOf(state.sendBase, before?.input ?? 0)
-    this.#probe ??= new RawProbe()
-    const receiveNext = sequenceOf(state.receiveBase, received)
-    const { local, remote } = state
-    const answer = await this.#probe.ask({ local, remote, sendNext, receiveNext }, this.#settings.connectMs)
+    const answer = await this.#ask(state, before?.input ?? 0, received)
     if (!answer.known) return { known: false }
     await this.#myTurn()
     if (this.#closed) throw letGo(endpoint)
@@ -133,6 +129,30 @@ export class TcpResumeAttach implements Attach, TcpSideOwner {
       known: true, side, input: inputOffset(standing.input), output: outputOffset(standing.output),
       resumesAt: outputOffset(standing.resumesAt)
     }
+  }
+
+  /**
+   * Asks the guest where it stands. The byte of a probe must be old to it, or it would be input; where so
+   * much was sent in all that it may not be, the guest is asked without one before. Rejects with E_ATTACH for
+   * a tail that is too long.
+   *
+   *     input   ──── in the checkpoint ────│───────────── tail ─────────────│ sent
+   *                  byte of a probe ▲     └ would be input from here on
+   *                                  └──────────────── 1.75 GiB ────────────┘
+   */
+  async #ask(state: TcpPathState, sent: number, received: number): Promise<ProbeAnswer> {
+    const { connectMs } = this.#settings
+    const probe = this.#probe ??= new RawProbe()
+    const { local, remote } = state
+    const sendNext = sequenceOf(state.sendBase, sent)
+    const question = { local, remote, sendNext, receiveNext: sequenceOf(state.receiveBase, received) }
+    if (sent >= probeDistance) {
+      const first = await probe.ask({ ...question, bare: true }, connectMs)
+      if (!first.known) return first
+      const tail = sent - placeUpTo(state.sendBase, first.acknowledgement, sent)
+      if (tail >= probeDistance) throw tailTooLong(tail)
+    }
+    return await probe.ask(question, connectMs)
   }
 
   /** Throws E_ATTACH for one that cannot be asked about. */
@@ -323,6 +343,13 @@ function markedClientSocket(family: 4 | 6, from: Endpoint): number {
     closeDescriptor(descriptor)
     throw error
   }
+}
+
+function tailTooLong(tail: number): TailgateError {
+  const gib = (bytes: number): string => (bytes / 2 ** 30).toFixed(2)
+  return new TailgateError('E_ATTACH',
+    `a connection with ${gib(tail)} GiB of input since the checkpoint cannot be joined, only one with less `
+      + `than ${gib(probeDistance)} GiB: shorten checkpoint_interval`, { context: { tail } })
 }
 
 function letGo(endpoint: string): TailgateError {

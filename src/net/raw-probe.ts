@@ -15,6 +15,11 @@ export interface Question {
    * connection for any other than that of the first byte.
    */
   readonly receiveNext: number
+  /**
+   * Without the byte, which a guest to whom it is not old takes for input. Such a guest may not answer, and
+   * `sequence` of an answer may be one too low.
+   */
+  readonly bare?: boolean
 }
 
 /** What the other side says of it: where its streams stand, or that there is no such connection. */
@@ -36,12 +41,13 @@ export type ProbeAnswer =
  * So far below the last byte sent lies a probe: below everything that a guest may still expect, for tails of
  * up to 1.75 GiB, and above the half of the sequence space that counts as ahead.
  */
-const probeDistance = 2 ** 31 - 2 ** 28
+export const probeDistance = 2 ** 31 - 2 ** 28
 
 /** A probe is repeated after so long, then after twice that, up to the second. Milliseconds. */
 const repeatLeastMs = 25
 const repeatMostMs = 200
 const probeByte = new Uint8Array(1)
+const noByte = new Uint8Array(0)
 
 /** A question that waits for its answer. */
 class Asked {
@@ -65,7 +71,7 @@ class Asked {
     this.packet = writeSegment({
       from: question.local, to: question.remote, sequence: this.probe,
       acknowledgement: question.receiveNext, flags: TcpFlag.ack, window: 0xffff
-    }, probeByte)
+    }, question.bare === true ? noByte : probeByte)
     this.deadline = now + timeoutMs
     this.repeatAt = now + repeatLeastMs
     this.resolve = settle.resolve
@@ -143,7 +149,9 @@ export class RawProbe {
       return sequence === asked.question.receiveNext ? { known: false } : undefined
     }
     if (flags !== TcpFlag.ack || segment.length !== 0) return undefined
-    if (sackBlock?.[0] !== asked.probe && !this.#isConfirmed(segment, asked)) return undefined
+    // A keepalive or a window probe tells as well what is expected next.
+    const isNamed = asked.question.bare === true || sackBlock?.[0] === asked.probe
+    if (!isNamed && !this.#isConfirmed(segment, asked)) return undefined
     return { known: true, acknowledgement, sequence, window, echo: timestamps?.[1] }
   }
 

@@ -5,8 +5,10 @@ import { decodePath, encodePath, type TcpPathState } from '../../src/attach/tcp-
 import { TcpPlaces, TcpPlacesBook } from '../../src/attach/tcp-places.ts'
 import { TcpResumeAttach } from '../../src/attach/tcp-resume.ts'
 import { outputOffset } from '../../src/core/ids.ts'
+import type { AttachAnswer } from '../../src/core/path.ts'
 import { openCapture } from '../../src/net/capture.ts'
 import { chooseSockets } from '../../src/net/choose-sockets.ts'
+import { probeDistance } from '../../src/net/raw-probe.ts'
 import { RawSender } from '../../src/net/raw-sender.ts'
 import { TcpState } from '../../src/net/tcp-info.ts'
 import { TcpFlag, writeSegment, type ReadSegment } from '../../src/net/tcp-segment.ts'
@@ -197,6 +199,35 @@ if (inNamespace(t, fileURLToPath(import.meta.url))) {
     write(answer.side, 'more')
     t.equal(await guest.heard(one.at, 4), 'more')
     t.equal(await floor, input + 11)
+  })
+
+  await t.test('a tail of 1.75 GiB or more is refused, and no byte of a probe becomes input', async (t) => {
+    const one = new ResumeCase(guest, sockets, shield)
+    await one.open(endpoint)
+    one.input('before ')
+    await one.heard()
+    const image = await one.mark()
+    await one.cut()
+    await one.restore(image)
+    await guest.resume(one.at)
+    const after = async (tail: number): Promise<AttachAnswer> => {
+      const book = new TcpPlacesBook()
+      book.begin(one.connection, new TcpPlaces(7 + tail, 0))
+      const attach = new TcpResumeAttach(settings(book, 300))
+      t.teardown(() => attach.close())
+      return await attach.attach(endpoint, one.connection, one.path, outputOffset(0), new Recorder())
+    }
+    await t.rejects(after(probeDistance + 2 ** 27),
+      { code: 'E_ATTACH', message: /1\.88 GiB of input since .* less than 1\.75 GiB: shorten/ })
+    // The first byte that the guest waits for, and one within its window: it has nothing to say to either.
+    for (const beyond of [0, 1000]) {
+      await t.rejects(after(probeDistance + beyond), { code: 'E_ATTACH', message: /has not answered for/ })
+    }
+    const answer = await after(probeDistance - 1)
+    t.match(answer, { known: true, input: 7 })
+    if (!answer.known) return
+    write(answer.side, 'more')
+    t.equal(await guest.heard(one.at, 4), 'more')
   })
 
   await t.test('sequence numbers that turn over', async (t) => {

@@ -112,7 +112,9 @@ async function runRound(t: Test, family: 4 | 6, mark: (typeof marks)[number]): P
 
 if (inNamespace(t, fileURLToPath(import.meta.url))) {
   network.prepare()
-  for (const mark of marks) {
-    await t.test(`the mark lies ${mark}`, async (t) => runRound(t, 4, mark))
+  for (const family of [4, 6] as const) {
+    for (const mark of marks) {
+      await t.test(`IPv${family}: the mark lies ${mark}`, async (t) => runRound(t, family, mark))
+    }
   }
 }

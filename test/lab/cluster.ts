@@ -4,6 +4,10 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { certs } from '../../src/cli/certs.ts'
+import type { ReleaseMode } from '../../src/config/types.ts'
+import { addressText } from '../../src/net/address.ts'
+import { askStatus } from '../../src/observe/admin-client.ts'
+import type { GuestStatus } from '../../src/observe/status.ts'
 import { Client } from '../failover/client.ts'
 import type { LogLine } from '../failover/log-lines.ts'
 import { Process } from '../failover/process.ts'
@@ -11,12 +15,23 @@ import { addressOf, NetworkLab, type MachineName, type NetworkLabOptions } from 
 
 export type HostName = Exclude<MachineName, 'gateway'>
 
+/** A service of a guest, as the gateway's file describes it. */
+export interface ServiceKind {
+  readonly name: string
+  /** Of the gateway. */
+  readonly port: number
+  /** Its own address, where only the file says it. */
+  readonly to?: string
+  /** Of the address on which the gateway listens; IPv4 if it is left out. */
+  readonly family?: 4 | 6
+  readonly release?: ReleaseMode
+}
+
 /** A guest as both kinds of configuration files describe it. */
 export interface GuestKind {
   /** How the gateway joins its connections. */
   readonly attach: 'embedded' | 'tcp'
-  /** Its services: each one's port at the gateway, and its own address where only the file says it. */
-  readonly services: readonly { readonly name: string, readonly port: number, readonly to?: string }[]
+  readonly services: readonly ServiceKind[]
   /** The guest's part of an agent file, its name left out: a line each. */
   agentKeys(host: HostName): readonly string[]
 }
@@ -103,6 +118,14 @@ export class Cluster {
     return client
   }
 
+  /** What `tailgate status` tells of the guest. */
+  async status(): Promise<GuestStatus> {
+    const { guests } = await askStatus(join(this.#directory, 'gateway', 'admin.sock'))
+    const [guest] = guests
+    if (guest === undefined) throw new Error('the gateway serves no guest')
+    return guest
+  }
+
   /** Kills a host whole, and resolves with the gateway's word that the failover is done. */
   async failOverFrom(host: HostName): Promise<LogLine> {
     const done = this.log.next('failover.done')
@@ -139,9 +162,11 @@ function gatewayFile({ hosts, guest, kind = embedded }: ClusterOptions): string 
   const settings = Object.entries({ ...guestDefaults, ...guest })
   const host = (name: HostName): string =>
     `      - { name: ${name}, link: ${addressOf(name, 'link')}:${linkPort} }`
-  const service = ({ name, port, to }: GuestKind['services'][number]): string => {
+  const service = ({ name, port, to, family, release }: ServiceKind): string => {
+    const listen = addressText(addressOf('gateway', 'service', family), port)
     const address = to === undefined ? '' : `, to: '${to}'`
-    return `      - { name: ${name}, listen: '${addressOf('gateway', 'service')}:${port}'${address} }`
+    const mode = release === undefined ? '' : `, release: ${release}`
+    return `      - { name: ${name}, listen: '${listen}'${address}${mode} }`
   }
   return `name: gateway
 state_dir: gateway

@@ -21,6 +21,8 @@ export interface NetworkLabOptions {
   readonly hosts: readonly Exclude<MachineName, 'gateway'>[]
   /** The networks to which machines are joined by lines that can be given delay and loss. */
   readonly shaped?: readonly NetworkName[]
+  /** Only the lines of these machines to those networks; of all if it is left out. */
+  readonly shapedOf?: readonly MachineName[]
   /** Decides which frames are lost. */
   readonly seed?: number
 }
@@ -51,12 +53,14 @@ export function addressOf(name: MachineName | 'clients', network: NetworkName, f
 export class NetworkLab {
   readonly #machines = new Map<MachineName, Machine>()
   readonly #shaped: readonly NetworkName[]
+  readonly #shapedOf: readonly MachineName[] | undefined
   readonly #seed: number
   readonly #carrier = new LineCarrier()
   readonly #lines = new Set<string>()
 
-  private constructor({ shaped = [], seed = 1 }: NetworkLabOptions) {
+  private constructor({ shaped = [], shapedOf, seed = 1 }: NetworkLabOptions) {
     this.#shaped = shaped
+    this.#shapedOf = shapedOf
     this.#seed = seed
   }
 
@@ -139,7 +143,7 @@ export class NetworkLab {
 
   async #cable(machine: Machine, name: MachineName, network: NetworkName): Promise<void> {
     const port = portOf(name, network)
-    if (this.#shaped.includes(network)) {
+    if (this.#shaped.includes(network) && this.#shapedOf?.includes(name) !== false) {
       const far = `far${machine.pid}-${subnets[network]}`
       await this.#carrier.open(port, far, this.#seed * 100 + numbers[name])
       this.#lines.add(port)

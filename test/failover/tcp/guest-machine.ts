@@ -45,10 +45,12 @@ export class GuestMachine {
   /** Nothing that it does from now on is ever seen. */
   async die(): Promise<void> {
     if (this.#questions.isGone) return
-    network.removePort(this.#port)
+    network.shut(this.#port)
     const exit = once(this.#child, 'exit')
     this.#child.kill('SIGKILL')
     await exit
+    // Not before: while its IPv6 sockets are there, the kernel can wait for ever for its card to be free.
+    network.removePort(this.#port)
   }
 
   /**

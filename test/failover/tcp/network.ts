@@ -56,7 +56,9 @@ export const network = {
 
   open(port: string): void { run('ip', 'link', 'set', port, 'master', bridge) },
   shut(port: string): void { run('ip', 'link', 'set', port, 'nomaster') },
-  removePort(port: string): void { run('ip', 'link', 'del', port) },
+
+  /** For a machine that is gone: the kernel may have taken the port away with its namespace. */
+  removePort(port: string): void { spawnSync('ip', ['link', 'del', port]) },
 
   /** What the guest says to these ports of the gateway does not arrive; what it acknowledges does. */
   hold(ports: readonly number[]): void {
