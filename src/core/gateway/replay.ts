@@ -3,10 +3,11 @@ import {
   inputOffset, outputOffset, type ConnectionId, type Millis, type OutputOffset
 } from '../ids.ts'
 import { RecordCursor } from '../record-codec.ts'
-import { RecordKind, type AdoptRecord, type LogRecord, type OpenRecord, type ReadRecord } from '../record.ts'
+import { RecordKind, type AdoptRecord, type LogRecord, type OpenRecord } from '../record.ts'
 import { DeferredInputs } from './deferred-inputs.ts'
 import type { Ending, Connection } from './connection.ts'
 import type { DataPath } from './data-path.ts'
+import { ForeseenOutput } from './foreseen-output.ts'
 import type { HeldOutput } from './held-output.ts'
 import type { GatewayPort } from './port.ts'
 import { ReplayJoins } from './replay-joins.ts'
@@ -79,8 +80,7 @@ export class Replay {
   readonly #deferred = new DeferredInputs()
   readonly #stall: Stall
   readonly #aside: SetAside
-  /** READ records that were read ahead of their stream's joining. */
-  readonly #foreseen = new Map<ConnectionId, ReadRecord[]>()
+  readonly #foreseen = new ForeseenOutput()
   readonly #counts: ReplayCounts = {
     records: 0, inputBytes: 0, kept: 0, reset: 0, diverged: 0, reordered: 0, unverifiedBytes: 0
   }
@@ -98,7 +98,7 @@ export class Replay {
     this.#stall = new Stall(options.now, () => this.#deferred.sendFirst())
     this.#aside = new SetAside(options.now)
     this.#joins = new ReplayJoins({
-      port, dataPath, held, joined: stream => this.#wantForeseen(stream),
+      port, dataPath, held, joined: stream => this.#foreseen.tell(stream),
       finishedInside: alive => this.#deliverFinished(alive),
       drop: (stream, ending, reason) => this.#drop(stream, ending, reason), resolved: () => this.#advance()
     })
@@ -185,19 +185,7 @@ export class Replay {
     // What stands for the connections of before the mark is joined, not replayed.
     if (record.kind !== RecordKind.adopt) this.#counts.records++
     if (record.kind === RecordKind.data) this.#counts.inputBytes += record.bytes.length
-    if (record.kind === RecordKind.read) this.#foresee(record)
-  }
-
-  #foresee(record: ReadRecord): void {
-    const stream = this.#streams.get(record.connection)
-    if (stream?.state === 'joined') {
-      stream.want(record.output, record.hash)
-      return
-    }
-    if (stream?.state === 'gone') return
-    const foreseen = this.#foreseen.get(record.connection)
-    if (foreseen === undefined) this.#foreseen.set(record.connection, [record])
-    else foreseen.push(record)
+    if (record.kind === RecordKind.read) this.#foreseen.note(record, this.#streams.get(record.connection))
   }
 
   // ---- passing records
@@ -348,7 +336,8 @@ export class Replay {
 
   // ---- resolving connections
 
-  #newStream({ connection: id, service, client }: AdoptRecord | OpenRecord, logged: number): ReplayStream {
+  #newStream(record: AdoptRecord | OpenRecord, logged: number): ReplayStream {
+    const { connection: id, service, client } = record
     const { settings, port, dataPath } = this.#options
     const alive = dataPath.connections.get(id)
     const stream = new ReplayStream(id, service, alive, inputOffset(logged), {
@@ -356,21 +345,22 @@ export class Replay {
       acknowledge: received => port.acknowledge(id, received)
     })
     stream.clientAddress = client
-    stream.cap = alive === undefined ? nowhere : alive.released
+    stream.cap = alive?.released ?? this.#givenBefore(record)
     this.#streams.set(id, stream)
     return stream
+  }
+
+  /** The furthest that a client which is gone may have been given. */
+  #givenBefore(record: AdoptRecord | OpenRecord): OutputOffset {
+    const { release } = this.#options.settings.services[record.service] ?? {}
+    if (release !== 'checkpoint') return nowhere
+    return record.kind === RecordKind.adopt ? record.output : outputOffset(0)
   }
 
   #passAdopt(record: AdoptRecord): boolean {
     if (!this.#joins.hasRoom) return false
     this.#joins.attach(this.#newStream(record, record.input), record)
     return true
-  }
-
-  /** What the tail, as far as it has been read, awaits of a stream that has just been joined. */
-  #wantForeseen(stream: ReplayStream): void {
-    for (const record of this.#foreseen.get(stream.id) ?? []) stream.want(record.output, record.hash)
-    this.#foreseen.delete(stream.id)
   }
 
   #deliverFinished(connection: Connection): void {

@@ -85,6 +85,7 @@ function replayOfGhost(): Rig {
     connections: new Map<ConnectionId, Connection>(), takeHeld: () => []
   }
   const settings: Partial<GuestSettings> = {
+    services: [{ name: 'shop', release: 'epoch' }],
     connectionBytes: keptMax, replayOrder: 'output', replayTimeoutMs: timeoutMs
   }
   const replay = new Replay({

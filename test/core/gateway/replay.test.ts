@@ -140,7 +140,7 @@ void t.test('input that the restored guest has already is not sent twice', t => 
 })
 
 /** Mode checkpoint: the client was told nothing since checkpoint 7, in which the guest had said `early`. */
-function heldForCheckpoint(): { rig: Rig, pair: Pair } {
+function heldForCheckpoint(client: 'there' | 'gone' = 'there'): { rig: Rig, pair: Pair } {
   const rig = serving({ services: [{ name: 'shop', release: 'checkpoint' }], heldBytes: 8 })
   const pair = rig.joins()
   sync(rig)
@@ -152,6 +152,10 @@ function heldForCheckpoint(): { rig: Rig, pair: Pair } {
   rig.acks()
   counts(rig, 8, at)
   t.same(pair.client.told, ['early'])
+  if (client === 'gone') {
+    pair.client.resets()
+    rig.acks()
+  }
   failOver(rig, 'attach')
   return { rig, pair }
 }
@@ -165,6 +169,18 @@ void t.test('held output from after the checkpoint is dropped: the guest may say
   rig.from('a', { type: 'position', canRestore: true, lastLsn: rig.gateway.writer.committed })
   restored.says('soon')
   t.same(client.told, ['early', 'soon'])
+  t.equal(rig.gateway.diverged, undefined)
+  t.end()
+})
+
+void t.test('...and if the client is gone, it is compared with nothing, for it had not been given', t => {
+  const { rig } = heldForCheckpoint('gone')
+  tail(rig, adopt(1, 0, 'early'), data(1, 'question'), read(1, 'earlylate'), reset(1))
+  const restored = rig.knows(1, 0, 5)
+  restored.says('soon')
+  tailEnd(rig)
+  t.same(restored.told, ['question', '<reset>'])
+  t.match(rig.gateway.lastFailover, { diverged: 0 })
   t.equal(rig.gateway.diverged, undefined)
   t.end()
 })
