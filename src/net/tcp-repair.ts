@@ -1,7 +1,7 @@
 import { inet, inet6, socketAddress, endpointOf, type Endpoint } from './ip-address.ts'
 import { callFailed, closeDescriptor, libc } from './libc.ts'
 import { getBytes, getNumber, setBytes, setMark, setNumber, setTransparent } from './socket-options.ts'
-import { levelTcp, tcpInfo } from './tcp-info.ts'
+import { levelTcp, tcpInfo, type TcpInfo } from './tcp-info.ts'
 
 /*
  * TCP_REPAIR (linux/tcp.h, net/ipv4/tcp.c; needs CAP_NET_ADMIN): the kernel's way to take a connection apart
@@ -83,6 +83,11 @@ export interface TcpOrigin extends TcpAgreement {
 const looksMax = 100
 const bytesNotAcknowledged = 0x5411
 
+/** What the calls below write into. */
+const count = Buffer.alloc(4)
+const address = Buffer.alloc(28)
+const size = Buffer.alloc(4)
+
 /**
  * Reads where a connection of this machine began, from what it has sent and received since. The other side
  * may have said something already. For a connection that this machine opened; needs CAP_NET_ADMIN. Throws
@@ -94,9 +99,9 @@ export function originOf(descriptor: number): TcpOrigin {
     const seen = lookInside(descriptor)
     const after = tcpInfo(descriptor)
     if (before.bytesAcked !== after.bytesAcked || before.bytesReceived !== after.bytesReceived) continue
-    const { sendNext, receiveNext, unacknowledged, agreement } = seen
+    const { sendNext, receiveNext, unacknowledged, mss } = seen
     return {
-      ...agreement, local: nameOf(descriptor, 'local'), remote: nameOf(descriptor, 'remote'),
+      ...agreementOf(after, mss), local: nameOf(descriptor, 'local'), remote: nameOf(descriptor, 'remote'),
       timestamp: timestampOf(descriptor),
       // The SYN counts among what is acknowledged, and not among what was received.
       sendBase: wrapped(sendNext - unacknowledged - after.bytesAcked + 1),
@@ -107,9 +112,8 @@ export function originOf(descriptor: number): TcpOrigin {
 }
 
 function lookInside(descriptor: number): {
-  sendNext: number, receiveNext: number, unacknowledged: number, agreement: TcpAgreement
+  sendNext: number, receiveNext: number, unacknowledged: number, mss: number
 } {
-  const count = Buffer.alloc(4)
   enterRepair(descriptor)
   try {
     selectQueue(descriptor, sendQueue)
@@ -117,7 +121,7 @@ function lookInside(descriptor: number): {
     selectQueue(descriptor, receiveQueue)
     const receiveNext = queueSequence(descriptor)
     if (libc().ioctl(descriptor, bytesNotAcknowledged, count) !== 0) throw callFailed('SIOCOUTQ')
-    return { sendNext, receiveNext, unacknowledged: count.readUInt32LE(), agreement: agreementOf(descriptor) }
+    return { sendNext, receiveNext, unacknowledged: count.readUInt32LE(), mss: segmentSizeOf(descriptor) }
   } finally {
     leaveRepair(descriptor)
   }
@@ -158,12 +162,16 @@ export function setQueueSequence(descriptor: number, sequence: number): void {
   setNumber(descriptor, levelTcp, tcpQueueSequence, sequence, 'TCP_QUEUE_SEQ')
 }
 
-/** What was agreed on; of a socket in repair mode, which alone tells the other side's segment size. */
-export function agreementOf(descriptor: number): TcpAgreement {
-  const { sack, timestamps, sendScale, receiveScale } = tcpInfo(descriptor)
+/** The largest segment that the other side takes; only in repair mode is it told. */
+export function segmentSizeOf(descriptor: number): number {
+  return getNumber(descriptor, levelTcp, tcpMaxSegment, 'TCP_MAXSEG')
+}
+
+/** What was agreed on. */
+export function agreementOf(info: TcpInfo, mss: number): TcpAgreement {
+  const { sack, timestamps, sendScale, receiveScale } = info
   const scales = sendScale === undefined || receiveScale === undefined
     ? undefined : { send: sendScale, receive: receiveScale }
-  const mss = getNumber(descriptor, levelTcp, tcpMaxSegment, 'TCP_MAXSEG')
   return { mss, scales, sack, timestamps }
 }
 
@@ -190,8 +198,6 @@ export function setWindow(descriptor: number, window: RepairWindow): void {
 }
 
 export function nameOf(descriptor: number, end: 'local' | 'remote'): Endpoint {
-  const address = Buffer.alloc(28)
-  const size = Buffer.alloc(4)
   size.writeUInt32LE(address.length)
   const { getsockname, getpeername } = libc()
   const done = (end === 'local' ? getsockname : getpeername)(descriptor, address, size)

@@ -1,8 +1,8 @@
 import { closeDescriptor, libc } from '../../src/net/libc.ts'
 import { tcpInfo, TcpState } from '../../src/net/tcp-info.ts'
 import {
-  agreementOf, enterRepair, leaveRepair, nameOf, queueSequence, rebuild, receiveQueue, selectQueue, sendQueue,
-  setWindow, timestampOf, windowOf, type RepairWindow, type TcpConnection
+  agreementOf, enterRepair, leaveRepair, nameOf, queueSequence, rebuild, receiveQueue, segmentSizeOf,
+  selectQueue, sendQueue, setWindow, timestampOf, windowOf, type RepairWindow, type TcpConnection
 } from '../../src/net/tcp-repair.ts'
 
 /*
@@ -64,7 +64,8 @@ export function dump(descriptor: number): TcpImage {
     const output = peeked(descriptor, outstanding)
     const window = windowOf(descriptor)
     return {
-      ...agreementOf(descriptor), local: nameOf(descriptor, 'local'), remote: nameOf(descriptor, 'remote'),
+      ...agreementOf(tcpInfo(descriptor), segmentSizeOf(descriptor)),
+      local: nameOf(descriptor, 'local'), remote: nameOf(descriptor, 'remote'),
       timestamp: timestampOf(descriptor), sendWindow: window.sendWindow, window, state,
       receiveNext, sendNext, unread,
       unacknowledged: output.subarray(0, outstanding - unsent),
