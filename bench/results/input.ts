@@ -1,4 +1,5 @@
 import { median, type Quantity, type Summary } from '../figures.ts'
+import type { FailoverReport } from '../failover/report.ts'
 import type { FootprintReport } from '../footprint/report.ts'
 import type { LatencyReport } from '../latency/report.ts'
 
@@ -21,9 +22,10 @@ export interface Measured {
   readonly bench: readonly BenchRun[]
   readonly latency: readonly LatencyReport[]
   readonly footprint: readonly FootprintReport[]
+  readonly failover: readonly FailoverReport[]
 }
 
-export const nothingMeasured: Measured = { bench: [], latency: [], footprint: [] }
+export const nothingMeasured: Measured = { bench: [], latency: [], footprint: [], failover: [] }
 
 /** A ratio to the yardstick over all runs. */
 export interface Pooled {
@@ -38,15 +40,16 @@ export interface Pooled {
   readonly agree: boolean
 }
 
-/** Reads what a bench, a latency or a footprint run wrote; npm's own lines before it do no harm. */
+/** Reads what one run wrote, of any kind; npm's own lines before it do no harm. */
 export function addFile(measured: Measured, file: string, text: string): Measured {
   const line = text.split('\n').findLast((one) => one.startsWith('{'))
   if (line === undefined) throw new Error(`${file}: there is no line of JSON`)
   const value: unknown = JSON.parse(line)
   if (isLatency(value)) return { ...measured, latency: [...measured.latency, value] }
   if (isFootprint(value)) return { ...measured, footprint: withFootprint(measured.footprint, value) }
+  if (isFailover(value)) return { ...measured, failover: [...measured.failover, value] }
   if (isBench(value)) return { ...measured, bench: [...measured.bench, value] }
-  const sources = '`npm run bench -- --json` nor from the latency or footprint runs'
+  const sources = '`npm run bench -- --json` nor from the latency, footprint or failover runs'
   throw new Error(`${file}: this is neither from ${sources}`)
 }
 
@@ -56,6 +59,11 @@ function isLatency(value: unknown): value is LatencyReport {
 
 function isFootprint(value: unknown): value is FootprintReport {
   return has(value, ['idle', 'link', 'failures']) && 'kind' in value && value.kind === 'footprint'
+}
+
+function isFailover(value: unknown): value is FailoverReport {
+  return has(value, ['failovers', 'checkpoints', 'failures', 'missing']) && 'kind' in value
+    && value.kind === 'failover'
 }
 
 function isBench(value: unknown): value is BenchRun {
