@@ -28,6 +28,7 @@ export async function measureCheckpoints(
   const most = Math.max(...dirtyBytes)
   await rewrite(site.service, most, 'a')
   await isProtected
+  await next(site, 'checkpoint.counted', checkpointMsMax)
   const found = new Map<number, CheckpointRound[]>(dirtyBytes.map((bytes) => [bytes, []]))
   for (let round = 0; round < rounds; round++) {
     for (const bytes of dirtyBytes) found.get(bytes)?.push(await checkpointAfter(site, bytes, round))
@@ -36,8 +37,8 @@ export async function measureCheckpoints(
     ({ guest: 'qemu', memoryMiB, dirtyBytes: bytes, rounds: found.get(bytes) ?? [] }))
 }
 
+/** To be called when one has just counted, as it has when this resolves. */
 async function checkpointAfter(site: LabSite, bytes: number, round: number): Promise<CheckpointRound> {
-  await next(site, 'checkpoint.counted', checkpointMsMax)
   const before = site.checkpointCounts()
   const counted = next(site, 'checkpoint.counted', checkpointMsMax)
   await rewrite(site.service, bytes, `${round}`)

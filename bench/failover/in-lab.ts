@@ -4,6 +4,7 @@ import { say } from '../shortfalls.ts'
 import { checkpointInterval, measureCheckpoints } from './checkpoints.ts'
 import { LabSite } from './lab-site.ts'
 import { measureFailovers } from './measure.ts'
+import { roundsOf } from './points.ts'
 import { pointText } from './tables.ts'
 import type { LabAnswer, LabOrder } from './virtual-machine.ts'
 
@@ -30,7 +31,7 @@ async function failovers({ image, points, rounds }: LabOrder): Promise<void> {
     await attempt(`qemu, ${pointText(point)}`, async () => {
       const site = await LabSite.start({ image, memoryMiB, tailBytes: point.tailBytes })
       try {
-        const found = await measureFailovers(site, point, rounds)
+        const found = await measureFailovers(site, point, roundsOf(point, rounds))
         answer({ failover: { guest: 'qemu', ...point, rounds: found } })
       } finally {
         await site.stop()

@@ -6,7 +6,7 @@ import { say, Shortfalls } from '../shortfalls.ts'
 import { LoopbackSite } from './loopback-site.ts'
 import { measureFailovers } from './measure.ts'
 import {
-  embeddedPoints, parsePoint, pointOf, possible, qemuPoints, quickPoints, type Wanted
+  embeddedPoints, parsePoint, pointOf, possible, qemuPoints, quickPoints, roundsOf, type Wanted
 } from './points.ts'
 import {
   failoverReportOf, type CheckpointFigure, type FailoverFigure, type FailoverReport, type Point
@@ -17,7 +17,7 @@ import { machineImage, measureInLab, virtualMachineMissing, type LabAnswer } fro
 const usage = `usage: npm run bench:failover -- [OPTIONS]
   --quick        two small points with the embedded guest, one round
   --json         one line of JSON instead of tables
-  --rounds N     failovers at each point (5; quick: 1); of tails of 1 GB and more, one
+  --rounds N     failovers at each point (5; quick: 1); with tails of 100 MB and more two at most, of 1 GB one
   --part PART    embedded: only the embedded guest; qemu: only failovers of the virtual machine;
                  checkpoints: only its checkpoints. May be repeated
   --point POINT  CONNECTIONSxMEGABYTES of the tail, or that with xBYTES for the size of the values that
@@ -60,9 +60,6 @@ function options(): Options | undefined {
   })
 }
 
-/** A tail that is sent and replayed for minutes is not replayed again and again. */
-const longTailBytes = 1e9
-
 class FailoverBench {
   readonly #shortfalls = new Shortfalls()
   readonly #options: Options
@@ -88,8 +85,8 @@ class FailoverBench {
     for (const point of this.#points('embedded', quick ? quickPoints : embeddedPoints)) {
       const what = `embedded, ${pointText(point)}`
       say(what)
-      const count = point.tailBytes >= longTailBytes ? 1 : rounds
-      await this.#embeddedAt(point, count).catch((error: unknown) => this.#shortfalls.fail(what, error))
+      await this.#embeddedAt(point, roundsOf(point, rounds))
+        .catch((error: unknown) => this.#shortfalls.fail(what, error))
     }
   }
 

@@ -50,6 +50,12 @@ export function pointOf({ connections, tailBytes, valueBytes: asked = usualValue
   return { connections, tailBytes, valueBytes, requests }
 }
 
+/** A tail that is sent and replayed for minutes is not replayed again and again. */
+export function roundsOf({ tailBytes }: Point, rounds: number): number {
+  if (tailBytes >= 1000 * megabyte) return 1
+  return tailBytes >= 100 * megabyte ? Math.min(rounds, 2) : rounds
+}
+
 /** What there is room for, and sentences about what there is not. */
 export interface Possible {
   readonly points: readonly Wanted[]

@@ -5,7 +5,7 @@ import { Clients, RedisClient, type ServiceAddress } from '../../bench/failover/
 import { LoopbackSite } from '../../bench/failover/loopback-site.ts'
 import { measureFailovers } from '../../bench/failover/measure.ts'
 import {
-  embeddedPoints, parsePoint, pointOf, possible, qemuPoints, quickPoints
+  embeddedPoints, parsePoint, pointOf, possible, qemuPoints, quickPoints, roundsOf
 } from '../../bench/failover/points.ts'
 import { isGoalPoint, phaseMs, sizeText, spreadOf, toldPhases, totalMs } from '../../bench/failover/report.ts'
 import { get, got, ok, ping, pong, requestBytes, set } from '../../bench/failover/requests.ts'
@@ -37,6 +37,8 @@ void t.test('a tail is about as long as asked for, with a request on each connec
     t.ok(requests >= 1 && valueBytes >= 1)
   }
   t.match(pointOf({ connections: 1000, tailBytes: 10e6 }), { valueBytes: 1024, requests: 9 })
+  t.same([1e6, 1e8, 1e9].map((tailBytes) => roundsOf(pointOf({ connections: 100, tailBytes }), 5)), [5, 2, 1])
+  t.equal(roundsOf(pointOf({ connections: 100, tailBytes: 1e8 }), 1), 1)
   t.match(pointOf({ connections: 10_000, tailBytes: 1e6 }), { requests: 1 })
   t.equal(embeddedPoints.map(pointOf).filter(isGoalPoint).length, 1, 'the goal is measured once')
   t.equal(qemuPoints.map(pointOf).filter(isGoalPoint).length, 1)
