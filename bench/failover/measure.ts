@@ -44,7 +44,8 @@ async function failover(site: FailoverSite, clients: Clients, point: Point): Pro
   const killedAt = performance.now()
   const killed = site.killPrimary()
   const answered = clients.askOne().then(() => performance.now() - killedAt)
-  const [, firstByteMs] = await Promise.all([done, answered, killed])
+  const failedOver = Promise.all([answered, done, killed])
+  const [firstByteMs] = await within(failedOver, 2 * tailMsMax, 'the failover')
   await within(clients.verify(), patienceMs, 'asking for what was set')
   return { ...await roundOf(site, point), firstByteMs }
 }

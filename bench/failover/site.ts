@@ -1,3 +1,4 @@
+import { messageOf } from '../../src/base/errors.ts'
 import type { LogLines } from '../../test/failover/log-lines.ts'
 import type { ServiceAddress } from './clients.ts'
 
@@ -38,11 +39,14 @@ export function logLimits(tailBytes: number): { readonly memory: string, readonl
   return { memory: `${mebibytes}MiB`, total: `${mebibytes + 4096}MiB` }
 }
 
-/** Rejects when `work` takes longer. */
+/** Rejects when `work` takes longer, and says in which step it failed if it does. */
 export async function within<T>(work: Promise<T>, limitMs: number, what: string): Promise<T> {
   let impatient: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
     impatient = setTimeout(() => reject(new Error(`${what} took longer than ${limitMs / 1000} s`)), limitMs)
   })
-  return Promise.race([work, late]).finally(() => clearTimeout(impatient))
+  const told = work.catch((cause: unknown) => {
+    throw new Error(`${what}: ${messageOf(cause)}`, { cause })
+  })
+  return Promise.race([told, late]).finally(() => clearTimeout(impatient))
 }
