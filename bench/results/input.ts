@@ -45,7 +45,7 @@ export function addFile(measured: Measured, file: string, text: string): Measure
   const line = text.split('\n').findLast((one) => one.startsWith('{'))
   if (line === undefined) throw new Error(`${file}: there is no line of JSON`)
   const value: unknown = JSON.parse(line)
-  if (isLatency(value)) return { ...measured, latency: [...measured.latency, value] }
+  if (isLatency(value)) return { ...measured, latency: withLatency(measured.latency, value) }
   if (isFootprint(value)) return { ...measured, footprint: withFootprint(measured.footprint, value) }
   if (isFailover(value)) return { ...measured, failover: [...measured.failover, value] }
   if (isBench(value)) return { ...measured, bench: [...measured.bench, value] }
@@ -74,6 +74,23 @@ function has(value: unknown, lists: readonly string[]): value is object {
   if (typeof value !== 'object' || value === null) return false
   const fields = new Map<string, unknown>(Object.entries(value))
   return lists.every((name) => Array.isArray(fields.get(name)))
+}
+
+/**
+ * A run of `--part delay` and one that has loads, on the same machine and whichever comes first, make one:
+ * what the former measured counts.
+ */
+function withLatency(reports: readonly LatencyReport[], read: LatencyReport): readonly LatencyReport[] {
+  const place = reports.findIndex(({ machine, loads }) =>
+    machine === read.machine && (loads.length === 0) !== (read.loads.length === 0))
+  const before = reports[place]
+  if (before === undefined) return [...reports, read]
+  const [whole, part] = before.loads.length > 0 ? [before, read] : [read, before]
+  const older = whole.delays.filter(({ mode, intervalMs }) =>
+    !part.delays.some((series) => series.mode === mode && series.intervalMs === intervalMs))
+  return reports.with(place, {
+    ...whole, failures: [...whole.failures, ...part.failures], delays: [...older, ...part.delays]
+  })
 }
 
 const footprintParts = ['idle', 'link', 'workers'] as const

@@ -319,6 +319,22 @@ void t.test('a part that was measured by itself completes a run on the same mach
   t.end()
 })
 
+void t.test('response delays that were measured by themselves take the place of older ones', (t) => {
+  const few = { ...latency, delays: [delays('epoch', 25), delays('epoch', 200)] }
+  const fresh = { ...delays('epoch', 200), rate: 77 }
+  const part = { ...latency, loads: [], delays: [fresh, delays('epoch', 1000)], failures: ['something'] }
+  const add = (...reports: readonly object[]) => reports.map((report) => JSON.stringify(report))
+    .reduce((all, text) => addFile(all, 'x', text), nothing).latency
+  const both = [{
+    ...latency, failures: ['something'], delays: [delays('epoch', 25), fresh, delays('epoch', 1000)]
+  }]
+  t.same(add(few, part), both)
+  t.same(add(part, few), both)
+  t.equal(add(few, few).length, 2)
+  t.equal(add(few, { ...part, machine: 'another' }).length, 2)
+  t.end()
+})
+
 void t.test('what is no result is refused', (t) => {
   t.throws(() => addFile(nothing, 'a.json', 'FAILED\n'), /a\.json: there is no line of JSON/)
   t.throws(() => addFile(nothing, 'a.json', '{"summaries":1}'), /a\.json: this is neither/)
