@@ -75,7 +75,8 @@ function drawn({ title, bars }: Panel, left: number, top: number): string[] {
   const [first, last] = [top + panel.top, top + panel.top + bars.length * panel.bar]
   return [
     text(left + 16, top + 20, title, { size: 14, bold: true }),
-    ...shown.flatMap((phase, index) => legend(phase, left + 16 + index * 116, top + 42)),
+    ...shown.flatMap((phase, index) =>
+      legend(phase, left + 16 + index * 96 + (index === 0 ? 0 : 40), top + 42)),
     ...ticks(most, 4).flatMap((tick) => [
       line(x(tick), first, x(tick), last),
       text(x(tick), last + 16, tick === 0 ? '0' : msText(tick), { size: 12, colour: faint, anchor: 'middle' })

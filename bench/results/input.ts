@@ -47,7 +47,7 @@ export function addFile(measured: Measured, file: string, text: string): Measure
   const value: unknown = JSON.parse(line)
   if (isLatency(value)) return { ...measured, latency: withLatency(measured.latency, value) }
   if (isFootprint(value)) return { ...measured, footprint: withFootprint(measured.footprint, value) }
-  if (isFailover(value)) return { ...measured, failover: [...measured.failover, value] }
+  if (isFailover(value)) return { ...measured, failover: withFailover(measured.failover, value) }
   if (isBench(value)) return { ...measured, bench: [...measured.bench, value] }
   const sources = '`npm run bench -- --json` nor from the latency, footprint or failover runs'
   throw new Error(`${file}: this is neither from ${sources}`)
@@ -90,6 +90,20 @@ function withLatency(reports: readonly LatencyReport[], read: LatencyReport): re
     !part.delays.some((series) => series.mode === mode && series.intervalMs === intervalMs))
   return reports.with(place, {
     ...whole, failures: [...whole.failures, ...part.failures], delays: [...older, ...part.delays]
+  })
+}
+
+/** A run with `--part` completes the first run on the same machine that has nothing of the kind. */
+function withFailover(reports: readonly FailoverReport[], read: FailoverReport): readonly FailoverReport[] {
+  const place = reports.findIndex(({ machine, failovers, checkpoints }) => machine === read.machine
+    && (checkpoints.length === 0 || read.checkpoints.length === 0)
+    && !failovers.some(({ guest }) => read.failovers.some((figure) => figure.guest === guest)))
+  const before = reports[place]
+  if (before === undefined) return [...reports, read]
+  return reports.with(place, {
+    ...before, failures: [...before.failures, ...read.failures],
+    missing: [...before.missing, ...read.missing], failovers: [...before.failovers, ...read.failovers],
+    checkpoints: [...before.checkpoints, ...read.checkpoints]
   })
 }
 

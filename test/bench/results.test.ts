@@ -335,6 +335,21 @@ void t.test('response delays that were measured by themselves take the place of 
   t.end()
 })
 
+void t.test('parts of the failover runs that were measured by themselves make one', (t) => {
+  const of = (guest: GuestName) => ({
+    ...failover, failovers: failover.failovers.filter((figure) => figure.guest === guest), checkpoints: [],
+    missing: [guest]
+  })
+  const checkpoints = { ...failover, failovers: [], missing: [] }
+  const add = (...reports: readonly object[]) => reports.map((report) => JSON.stringify(report))
+    .reduce((all, text) => addFile(all, 'x', text), nothing).failover
+  t.same(add(of('embedded'), of('qemu'), checkpoints), [{ ...failover, missing: ['embedded', 'qemu'] }])
+  t.equal(add(failover, checkpoints).length, 2)
+  t.equal(add(of('qemu'), of('qemu')).length, 2)
+  t.equal(add(of('embedded'), { ...of('qemu'), machine: 'another' }).length, 2)
+  t.end()
+})
+
 void t.test('what is no result is refused', (t) => {
   t.throws(() => addFile(nothing, 'a.json', 'FAILED\n'), /a\.json: there is no line of JSON/)
   t.throws(() => addFile(nothing, 'a.json', '{"summaries":1}'), /a\.json: this is neither/)
