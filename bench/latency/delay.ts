@@ -5,8 +5,13 @@ import { Histogram } from './histogram.ts'
 import type { OpenReport } from './load.ts'
 import type { DelayMode, DelaySeries } from './report.ts'
 
-/** Checkpoint intervals, in milliseconds. 25 to 50 is what checkpointing alone needs to be bearable. */
-export const intervals = [25, 50, 100, 200] as const
+/**
+ * Checkpoint intervals, in milliseconds. 25 to 50 is what checkpointing alone needs to be bearable; 1000 is
+ * for a guest whose input is replicated.
+ */
+export const intervals = [25, 50, 100, 200, 1000] as const
+/** A run lasts for so many of its intervals at least. */
+const intervalsMin = 6
 
 /** Few enough that no response waits for another. */
 const rate = 250
@@ -19,7 +24,10 @@ const pointsMax = 400
  * The response delay of a guest that is checkpointed every `intervalMs`, in one mode after the other. Rejects
  * when it was not protected all the time, or hardly checkpointed.
  */
-export async function measureDelays(intervalMs: number, seconds: number): Promise<readonly DelaySeries[]> {
+export async function measureDelays(
+  intervalMs: number, secondsMin: number
+): Promise<readonly DelaySeries[]> {
+  const seconds = Math.max(secondsMin, intervalsMin * intervalMs / 1000)
   const installation = await EmbeddedInstallation.start(intervalMs)
   try {
     const series: DelaySeries[] = []

@@ -7,7 +7,8 @@ const columns = Object.keys(goalContenders) as GoalColumn[]
 
 /** Every goal with what each run reached, and whether the median of the runs meets it. */
 export function goalPart(measured: Measured): string[] {
-  const runs = Math.max(measured.bench.length, measured.footprint.length, measured.latency.length)
+  const { bench, footprint, latency, failover } = measured
+  const runs = Math.max(...[bench, footprint, latency, failover].map(({ length }) => length))
   const head = [
     'load', 'quantity', 'contender', 'goal', ...Array.from({ length: runs }, (_, run) => `run ${run + 1}`),
     'median', ''

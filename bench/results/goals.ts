@@ -1,8 +1,10 @@
+import { failoverGoal, isGoalPoint, sizeText, spreadOf, type GuestName } from '../failover/report.ts'
 import type { Quantity } from '../figures.ts'
 import {
   bytesPerConnection, linkParts, workersRatio, type FootprintReport, type IdleFigure
 } from '../footprint/report.ts'
 import type { LoadRun } from '../latency/report.ts'
+import { comparedPeriods, delaySaved, percentText } from './delay-saved.ts'
 import type { Measured } from './input.ts'
 import { msText } from './latency-chart.ts'
 
@@ -125,6 +127,29 @@ const twoWorkers = tailgates.map((contender): FigureGoal => ({
   })
 }))
 
+/** Rare checkpoints with the input replicated, to frequent ones without. */
+const lessDelay: FigureGoal = {
+  load: `a checkpoint every ${comparedPeriods.epochMs} ms`, contender: goalContenders.epoch,
+  quantity: `median delay, less than with one every ${comparedPeriods.checkpointMs} ms in checkpoint mode`,
+  goal: 95, atLeast: true, text: percentText, reached: ({ latency }) => latency.map(delaySaved)
+}
+
+const { connections, tailBytes, afterDetectionMs } = failoverGoal
+const guests: Readonly<Record<GuestName, string>> = {
+  embedded: 'embedded guest', qemu: 'virtual machine, emulated'
+}
+
+const failovers = Object.entries(guests).map(([guest, contender]): FigureGoal => ({
+  load: `failover, ${connections} connections, tail of ${sizeText(tailBytes)}`,
+  quantity: 'from the detection until clients are served', contender,
+  goal: afterDetectionMs, atLeast: false, text: msText,
+  reached: ({ failover }) => failover.map((run) => {
+    const figure = run.failovers.find((one) => one.guest === guest && isGoalPoint(one))
+    if (figure === undefined) return undefined
+    return spreadOf(figure.rounds, (round) => round.afterDetectionMs).median
+  })
+}))
+
 const whole = (value: number): string => String(Math.round(value))
 const noMore = { atLeast: false, text: twoDecimals } as const
 
@@ -140,7 +165,9 @@ export const figureGoals: readonly FigureGoal[] = [
     ({ p99Ms, p99AloneMs }) => p99Ms / p99AloneMs),
   ...onTheLink,
   growing,
-  ...twoWorkers
+  ...twoWorkers,
+  lessDelay,
+  ...failovers
 ]
 
 /** The goal of one contender in one workload, for a mark in a chart. */

@@ -1,4 +1,5 @@
 import { median, type Quantity, type Summary } from '../figures.ts'
+import type { FailoverReport } from '../failover/report.ts'
 import type { FootprintReport } from '../footprint/report.ts'
 import type { LatencyReport } from '../latency/report.ts'
 
@@ -21,9 +22,10 @@ export interface Measured {
   readonly bench: readonly BenchRun[]
   readonly latency: readonly LatencyReport[]
   readonly footprint: readonly FootprintReport[]
+  readonly failover: readonly FailoverReport[]
 }
 
-export const nothingMeasured: Measured = { bench: [], latency: [], footprint: [] }
+export const nothingMeasured: Measured = { bench: [], latency: [], footprint: [], failover: [] }
 
 /** A ratio to the yardstick over all runs. */
 export interface Pooled {
@@ -38,15 +40,16 @@ export interface Pooled {
   readonly agree: boolean
 }
 
-/** Reads what a bench, a latency or a footprint run wrote; npm's own lines before it do no harm. */
+/** Reads what one run wrote, of any kind; npm's own lines before it do no harm. */
 export function addFile(measured: Measured, file: string, text: string): Measured {
   const line = text.split('\n').findLast((one) => one.startsWith('{'))
   if (line === undefined) throw new Error(`${file}: there is no line of JSON`)
   const value: unknown = JSON.parse(line)
-  if (isLatency(value)) return { ...measured, latency: [...measured.latency, value] }
+  if (isLatency(value)) return { ...measured, latency: withLatency(measured.latency, value) }
   if (isFootprint(value)) return { ...measured, footprint: withFootprint(measured.footprint, value) }
+  if (isFailover(value)) return { ...measured, failover: withFailover(measured.failover, value) }
   if (isBench(value)) return { ...measured, bench: [...measured.bench, value] }
-  const sources = '`npm run bench -- --json` nor from the latency or footprint runs'
+  const sources = '`npm run bench -- --json` nor from the latency, footprint or failover runs'
   throw new Error(`${file}: this is neither from ${sources}`)
 }
 
@@ -58,6 +61,11 @@ function isFootprint(value: unknown): value is FootprintReport {
   return has(value, ['idle', 'link', 'failures']) && 'kind' in value && value.kind === 'footprint'
 }
 
+function isFailover(value: unknown): value is FailoverReport {
+  return has(value, ['failovers', 'checkpoints', 'failures', 'missing']) && 'kind' in value
+    && value.kind === 'failover'
+}
+
 function isBench(value: unknown): value is BenchRun {
   return has(value, ['contenders', 'workloads', 'missing', 'failures', 'summaries'])
 }
@@ -66,6 +74,37 @@ function has(value: unknown, lists: readonly string[]): value is object {
   if (typeof value !== 'object' || value === null) return false
   const fields = new Map<string, unknown>(Object.entries(value))
   return lists.every((name) => Array.isArray(fields.get(name)))
+}
+
+/**
+ * A run of `--part delay` and one that has loads, on the same machine and whichever comes first, make one:
+ * what the former measured counts.
+ */
+function withLatency(reports: readonly LatencyReport[], read: LatencyReport): readonly LatencyReport[] {
+  const place = reports.findIndex(({ machine, loads }) =>
+    machine === read.machine && (loads.length === 0) !== (read.loads.length === 0))
+  const before = reports[place]
+  if (before === undefined) return [...reports, read]
+  const [whole, part] = before.loads.length > 0 ? [before, read] : [read, before]
+  const older = whole.delays.filter(({ mode, intervalMs }) =>
+    !part.delays.some((series) => series.mode === mode && series.intervalMs === intervalMs))
+  return reports.with(place, {
+    ...whole, failures: [...whole.failures, ...part.failures], delays: [...older, ...part.delays]
+  })
+}
+
+/** A run with `--part` completes the first run on the same machine that has nothing of the kind. */
+function withFailover(reports: readonly FailoverReport[], read: FailoverReport): readonly FailoverReport[] {
+  const place = reports.findIndex(({ machine, failovers, checkpoints }) => machine === read.machine
+    && (checkpoints.length === 0 || read.checkpoints.length === 0)
+    && !failovers.some(({ guest }) => read.failovers.some((figure) => figure.guest === guest)))
+  const before = reports[place]
+  if (before === undefined) return [...reports, read]
+  return reports.with(place, {
+    ...before, failures: [...before.failures, ...read.failures],
+    missing: [...before.missing, ...read.missing], failovers: [...before.failovers, ...read.failovers],
+    checkpoints: [...before.checkpoints, ...read.checkpoints]
+  })
 }
 
 const footprintParts = ['idle', 'link', 'workers'] as const

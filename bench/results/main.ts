@@ -9,11 +9,12 @@ import { writeResults } from './write.ts'
 
 const usage = `usage: npm run bench:results -- FILE...
        npm run bench:results -- --measure DIRECTORY [--runs N] [--quick]
-  FILE                 what \`npm run bench -- --json\`, the latency or the footprint runs (--json) wrote; of
-                       each there may be several runs, which are shown side by side
-  --measure DIRECTORY  runs bench and footprint N times (3) and the latency runs once, keeps what they say
-                       in DIRECTORY, and makes the results of that; under an hour, with --quick a quarter.
-                       All contenders and workloads are in the first run only, those with goals in all
+  FILE                 what \`npm run bench -- --json\`, the latency, the footprint or the failover runs
+                       (--json) wrote; of each there may be several runs, which are shown side by side
+  --measure DIRECTORY  runs bench and footprint N times (3) and the latency and failover runs once, keeps
+                       what they say in DIRECTORY, and makes the results of that; about an hour and a
+                       quarter, with --quick a quarter. All contenders and workloads are in the first run
+                       only, those with goals in all
   --out DIRECTORY      where RESULTS.md and results-svg go (the directory bench)`
 
 const bench = fileURLToPath(new URL('..', import.meta.url))
@@ -65,6 +66,8 @@ async function measured(directory: string, runs: number, quick: boolean): Promis
   process.stderr.write('latency runs\n')
   const latencyArgs = quick ? args : [...args, '--rounds', String(latencyRounds)]
   files.push(await saved('latency/main.ts', latencyArgs, join(directory, 'latency.json')))
+  process.stderr.write('failover runs\n')
+  files.push(await saved('failover/main.ts', args, join(directory, 'failover.json')))
   return files
 }
 

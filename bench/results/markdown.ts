@@ -1,6 +1,8 @@
 import type { Quantity, Summary } from '../figures.ts'
 import { median } from '../figures.ts'
 import { percents, type LatencyReport, type LoadRun, type Percentile } from '../latency/report.ts'
+import { comparedPeriods, delaySaved, percentText } from './delay-saved.ts'
+import { failoverPart } from './failover-part.ts'
 import { footprintPart } from './footprint-part.ts'
 import { agreementPart, goalPart } from './goal-part.ts'
 import { cellsOf, namesOf, pooled, type Measured } from './input.ts'
@@ -12,6 +14,7 @@ export interface Charts {
   readonly throughput?: string
   readonly latency?: string
   readonly delay?: string
+  readonly failover?: string
 }
 
 const percentiles = Object.keys(percents) as Percentile[]
@@ -19,7 +22,7 @@ const percentileTexts = ['p50', 'p90', 'p99', 'p99.9', 'max']
 
 /** The whole of RESULTS.md. The same input gives the same text. */
 export function resultsText(measured: Measured, charts: Charts): string {
-  const { bench, latency, footprint } = measured
+  const { bench, latency, footprint, failover } = measured
   return `${[
     '# Results', '',
     'Made by `npm run bench:results`; bench/README.md says what runs and how to read it.', '',
@@ -28,7 +31,8 @@ export function resultsText(measured: Measured, charts: Charts): string {
     ...bench.length === 0 ? [] : ratioPart(measured, charts.throughput),
     ...footprintPart(footprint),
     ...latency.some(({ loads }) => loads.length > 0) ? loadPart(latency, charts.latency) : [],
-    ...latency.some(({ delays }) => delays.length > 0) ? delayPart(latency, charts.delay) : []
+    ...latency.some(({ delays }) => delays.length > 0) ? delayPart(latency, charts.delay) : [],
+    ...failoverPart(failover, picture('Phases of failovers against connections and tails', charts.failover))
   ].join('\n').trimEnd()}\n`
 }
 
@@ -36,19 +40,19 @@ function picture(what: string, file: string | undefined): string[] {
   return file === undefined ? [] : [`![${what}](${file})`, '']
 }
 
-function provenance({ bench, latency, footprint }: Measured): string[] {
-  const machines = [...new Set([...latency, ...footprint].map(({ machine }) => machine))]
+function provenance({ bench, latency, footprint, failover }: Measured): string[] {
+  const machines = [...new Set([...latency, ...footprint, ...failover].map(({ machine }) => machine))]
   const runs = bench.map(({ rounds, seconds, pinned }) =>
     `- ${rounds} rounds, about ${seconds} s each, `
       + (pinned ? 'contenders on a processor of their own' : 'all on the same processors'))
+  const missing = namesOf([...bench, ...footprint, ...failover].map((report) => report.missing))
   return [
-    ...machines.map((machine) => `- ${machine}`), ...runs,
-    ...namesOf([...bench, ...footprint].map(({ missing }) => missing)).map((one) => `- left out: ${one}`), ''
+    ...machines.map((machine) => `- ${machine}`), ...runs, ...missing.map((one) => `- left out: ${one}`), ''
   ]
 }
 
-function warnings({ bench, latency, footprint }: Measured): string[] {
-  const failures = [...bench, ...latency, ...footprint].flatMap((run) => run.failures)
+function warnings({ bench, latency, footprint, failover }: Measured): string[] {
+  const failures = [...bench, ...latency, ...footprint, ...failover].flatMap((run) => run.failures)
   if (failures.length === 0) return []
   return ['**Something failed, so these figures do not hold:**', '',
     ...failures.map((failure) => `- ${failure.split('\n', 1)[0] ?? ''}`), '']
@@ -118,12 +122,18 @@ function delayPart(reports: readonly LatencyReport[], chart: string | undefined)
     `${intervalMs} ms`, mode, `${periodMs.toFixed(1)} ms`, String(checkpoints),
     ...percentiles.map((name) => msText(delay[name]))
   ])
+  const saved = median(reports.map(delaySaved).filter((percent) => percent !== undefined))
   const rate = delays[0]?.rate ?? 0
   return [
     '## Response delay over a checkpoint period', '',
     `The embedded guest behind Tailgate, ${rate} requests/s at fixed times. In \`checkpoint\` mode (Remus) a `
       + 'response waits for a checkpoint that contains it; in `epoch` mode only until the backup has the '
       + 'input.', '',
+    ...Number.isNaN(saved) ? [] : [
+      `The median delay in \`epoch\` mode with a checkpoint every ${comparedPeriods.epochMs} ms is `
+        + `**${percentText(saved)} less** than in \`checkpoint\` mode with one every `
+        + `${comparedPeriods.checkpointMs} ms.`, ''
+    ],
     ...picture('Response delay against the place in the checkpoint period, in both modes', chart),
     ...table(['a checkpoint every', 'mode', 'period', 'checkpoints', ...percentileTexts], rows)
   ]

@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { delayChart } from './delay-chart.ts'
+import { failoverChart } from './failover-chart.ts'
 import type { Measured } from './input.ts'
 import { latencyChart } from './latency-chart.ts'
 import { resultsText, type Charts } from './markdown.ts'
@@ -12,7 +13,7 @@ const chartDirectory = 'results-svg'
 export async function writeResults(measured: Measured, directory: string): Promise<readonly string[]> {
   const drawn = {
     throughput: throughputChart(measured), latency: latencyChart(measured.latency),
-    delay: delayChart(measured.latency)
+    delay: delayChart(measured.latency), failover: failoverChart(measured.failover)
   }
   await mkdir(join(directory, chartDirectory), { recursive: true })
   const written: string[] = []

@@ -4,6 +4,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
+import type {
+  CheckpointFigure, FailoverFigure, FailoverReport, GuestName, Point
+} from '../../bench/failover/report.ts'
 import { summarize, type Sample } from '../../bench/figures.ts'
 import { linkLoads } from '../../bench/footprint/link.ts'
 import type { FootprintReport } from '../../bench/footprint/report.ts'
@@ -66,7 +69,7 @@ const latency: LatencyReport = {
   kind: 'latency', machine: 'a processor <of & for> tests', pinned: true, failures: [],
   loads: [0.1, 0.5, 0.9].flatMap((fraction) => contenders.map((name, index) =>
     loadRun(name, fraction, 20_000 * (index + 1)))),
-  delays: [25, 50, 100, 200].flatMap((intervalMs) =>
+  delays: [25, 50, 100, 200, 1000].flatMap((intervalMs) =>
     (['epoch', 'checkpoint'] as const).map((mode) => delays(mode, intervalMs)))
 }
 
@@ -91,11 +94,48 @@ function footprint(bytesEach: number): FootprintReport {
   }
 }
 
+/** Rounds of which one took as long as named, and the others a half and twice. */
+function failedOver(guest: GuestName, point: Partial<Point>, replayMs: number): FailoverFigure {
+  const rounds = [1, 0.5, 2].map((factor) => {
+    const phasesMs = {
+      detect: 1000, fence: 5, drain: 1, commit: null, persist: 4, restore: 80, 'open-network': 20,
+      attach: 50, replay: replayMs * factor
+    }
+    const afterDetectionMs = 160 + replayMs * factor
+    return {
+      phasesMs, afterDetectionMs, firstByteMs: 950 + afterDetectionMs, replayedBytes: 1e6,
+      replayedRecords: 2000
+    }
+  })
+  const usual = { connections: 100, tailBytes: 1e6, valueBytes: 1024, requests: 10 }
+  return { guest, ...usual, ...point, rounds }
+}
+
+function checkpointsAfter(dirtyBytes: number): CheckpointFigure {
+  const rounds = [1, 3, 2].map((factor) => ({
+    shippedBytes: factor * (64 << 20), markPauseMs: factor, durationMs: 500 * factor,
+    worstResponseMs: 20 * factor
+  }))
+  return { guest: 'qemu', memoryMiB: 256, dirtyBytes, rounds }
+}
+
+const failover: FailoverReport = {
+  kind: 'failover', machine: 'a processor <of & for> tests', failures: [], missing: ['a tail of 1000 MB'],
+  failovers: [
+    failedOver('embedded', { connections: 1000, tailBytes: 10e6 }, 800),
+    failedOver('embedded', { connections: 1000, tailBytes: 10e6, valueBytes: 10_240 }, 80),
+    failedOver('embedded', {}, 40), failedOver('embedded', { connections: 1 }, 30),
+    failedOver('embedded', { tailBytes: 10e6 }, 400),
+    failedOver('qemu', { connections: 1000, tailBytes: 10e6 }, 2000), failedOver('qemu', {}, 300)
+  ],
+  checkpoints: [checkpointsAfter(8 << 20), checkpointsAfter(0)]
+}
+
 /** All that could be measured. */
 function everything(): Measured {
   const footprints = [4000, 6000, 9000].map((bytes) => JSON.stringify(footprint(bytes)))
   const afterNpm = `> tailgate bench\n\n${JSON.stringify(latency)}\n`
-  const texts = [benchText(1), benchText(2), ...footprints, afterNpm]
+  const texts = [benchText(1), benchText(2), ...footprints, afterNpm, JSON.stringify(failover)]
   return texts.reduce((all, text, index) => addFile(all, `file ${index}`, text), nothing)
 }
 
@@ -176,23 +216,55 @@ void t.test('goals and what was reached stand side by side', async (t) => {
   t.equal(row('| direct | 0.50 | '), '| direct | 0.50 | 1.00 | 1.00 |  | 17/s | 250 µs | 1.5 ms |')
   t.match(row('| 25 ms | checkpoint '), /\| 25\.0 ms \| 80 \| 37\.5 ms \|/)
   t.match(text, /left out: nginx \| stream/)
+  t.match(text, /left out: a tail of 1000 MB/)
   t.notMatch(text, /do not hold|NaN|undefined/)
+})
+
+void t.test('failovers and checkpoints are told phase by phase', async (t) => {
+  const text = (await written(everything(), t.testdir())).get('RESULTS.md') ?? ''
+  const row = (start: string): string | undefined => text.split('\n').find((line) => line.startsWith(start))
+  t.equal(row('| embedded | 1000 | 10 MB | 1024 B '), '| embedded | 1000 | 10 MB | 1024 B | 10000 | 3 | 1000 '
+    + '| 10 | 100 | 50 | 800 | 960 | 560 to 1760 | 1960 | 1910 |')
+  const order = [...text.matchAll(/^\| (embedded|qemu) \| (\d+) \| (\d+) MB \|/gm)]
+    .map(([, guest = '', connections = '', megabytes = '']) => `${guest} ${connections} ${megabytes}`)
+  t.same(order, ['embedded 1 1', 'embedded 100 1', 'embedded 100 10', 'embedded 1000 10', 'embedded 1000 10',
+    'qemu 100 1', 'qemu 1000 10'])
+  const goal = '| failover, 1000 connections, tail of 10 MB | from the detection until clients are served '
+  t.equal(row(`${goal}| embedded guest `),
+    `${goal}| embedded guest | ≤ 1 s | 960 ms |  |  | **960 ms** | met |`)
+  t.equal(row(`${goal}| virtual machine, emulated `),
+    `${goal}| virtual machine, emulated | ≤ 1 s | 2.16 s |  |  | **2.16 s** | **not met** |`)
+  t.equal(row('| qemu | 256 MiB | 0 MiB '),
+    '| qemu | 256 MiB | 0 MiB | 3 | 128.0 MiB | 2.0 ms | 1000 ms | 40 ms |')
+  t.ok(text.indexOf('| qemu | 256 MiB | 0 MiB') < text.indexOf('| qemu | 256 MiB | 8 MiB'))
+})
+
+void t.test('rare checkpoints are compared with frequent ones', async (t) => {
+  const text = (await written(everything(), t.testdir())).get('RESULTS.md') ?? ''
+  // Half of the requests of the sample take 0.4 ms with the input replicated, and 300 ms without.
+  t.match(text, /every 1000 ms is \*\*99\.9 % less\*\* than in `checkpoint` mode with one every 200 ms\./)
+  t.match(text, /\n\| a checkpoint every 1000 ms \|.*\| ≥ 95\.0 % \| 99\.9 % \|.*\| met \|\n/)
+  const few = { ...latency, delays: latency.delays.filter(({ intervalMs }) => intervalMs < 1000) }
+  const older = addFile(nothing, 'x', JSON.stringify(few))
+  t.notMatch((await written(older, t.testdir())).get('RESULTS.md'), /% less/)
 })
 
 void t.test('charts are whole, show what they are for, and are linked', async (t) => {
   const directory = t.testdir()
   const files = await written(everything(), directory)
-  const names = ['throughput', 'latency', 'delay'].map((name) => `results-svg/${name}.svg`)
+  const names = ['throughput', 'latency', 'delay', 'failover'].map((name) => `results-svg/${name}.svg`)
   t.same([...files.keys()], ['RESULTS.md', ...names])
   const charts = await readdir(join(directory, 'results-svg'))
-  t.same(charts.toSorted(), ['delay.svg', 'latency.svg', 'throughput.svg'])
+  t.same(charts.toSorted(), ['delay.svg', 'failover.svg', 'latency.svg', 'throughput.svg'])
   for (const name of names) {
     t.ok(isWhole(files.get(name) ?? ''), name)
     t.ok(files.get('RESULTS.md')?.includes(`](${name})`), `${name} is linked`)
   }
   const count = (name: string, what: RegExp): number => [...(files.get(name) ?? '').matchAll(what)].length
   t.equal(count('results-svg/latency.svg', /<path /g), 3 * 4, 'a curve for each contender at each rate')
-  t.equal(count('results-svg/delay.svg', /h0/g), 4 * 2 * 40, 'a dot for each request')
+  t.equal(count('results-svg/delay.svg', /h0/g), 5 * 2 * 40, 'a dot for each request')
+  t.equal(count('results-svg/failover.svg', /fill="#d9480f"/g), 4 + 2 + 2 + 1 + 1,
+    'replays with a tail of 1 MB and with 100 connections, of each guest, and a legend for each panel')
   t.equal(count('results-svg/throughput.svg', /stroke-width="3"/g), 4, 'goals of two in two loads')
   t.notOk(isWhole('<svg><text>a</svg>'))
   t.notOk(isWhole('<svg><text>a & b</text></svg>'))
@@ -210,7 +282,7 @@ void t.test('parts that were not measured are left out, and failures are not hid
   const files = await written(failed, t.testdir())
   t.same([...files.keys()], ['RESULTS.md', 'results-svg/throughput.svg'])
   t.match(files.get('RESULTS.md'), /do not hold:\*\*\n\n- tailgate epoch: the log did not flow\n\n/)
-  t.notMatch(files.get('RESULTS.md'), /## (Latency|Response|Do the runs)/)
+  t.notMatch(files.get('RESULTS.md'), /## (Latency|Response|Do the runs|Failovers|Checkpoints)/)
 })
 
 void t.test('runs agree when their spreads overlap', (t) => {
@@ -247,10 +319,42 @@ void t.test('a part that was measured by itself completes a run on the same mach
   t.end()
 })
 
+void t.test('response delays that were measured by themselves take the place of older ones', (t) => {
+  const few = { ...latency, delays: [delays('epoch', 25), delays('epoch', 200)] }
+  const fresh = { ...delays('epoch', 200), rate: 77 }
+  const part = { ...latency, loads: [], delays: [fresh, delays('epoch', 1000)], failures: ['something'] }
+  const add = (...reports: readonly object[]) => reports.map((report) => JSON.stringify(report))
+    .reduce((all, text) => addFile(all, 'x', text), nothing).latency
+  const both = [{
+    ...latency, failures: ['something'], delays: [delays('epoch', 25), fresh, delays('epoch', 1000)]
+  }]
+  t.same(add(few, part), both)
+  t.same(add(part, few), both)
+  t.equal(add(few, few).length, 2)
+  t.equal(add(few, { ...part, machine: 'another' }).length, 2)
+  t.end()
+})
+
+void t.test('parts of the failover runs that were measured by themselves make one', (t) => {
+  const of = (guest: GuestName) => ({
+    ...failover, failovers: failover.failovers.filter((figure) => figure.guest === guest), checkpoints: [],
+    missing: [guest]
+  })
+  const checkpoints = { ...failover, failovers: [], missing: [] }
+  const add = (...reports: readonly object[]) => reports.map((report) => JSON.stringify(report))
+    .reduce((all, text) => addFile(all, 'x', text), nothing).failover
+  t.same(add(of('embedded'), of('qemu'), checkpoints), [{ ...failover, missing: ['embedded', 'qemu'] }])
+  t.equal(add(failover, checkpoints).length, 2)
+  t.equal(add(of('qemu'), of('qemu')).length, 2)
+  t.equal(add(of('embedded'), { ...of('qemu'), machine: 'another' }).length, 2)
+  t.end()
+})
+
 void t.test('what is no result is refused', (t) => {
   t.throws(() => addFile(nothing, 'a.json', 'FAILED\n'), /a\.json: there is no line of JSON/)
   t.throws(() => addFile(nothing, 'a.json', '{"summaries":1}'), /a\.json: this is neither/)
   t.throws(() => addFile(nothing, 'a.json', '{"kind":"latency"}'), /a\.json: this is neither/)
+  t.throws(() => addFile(nothing, 'a.json', '{"kind":"failover"}'), /a\.json: this is neither/)
   t.end()
 })
 

@@ -7,6 +7,8 @@ type Matches = (line: LogLine) => boolean
 interface Looking {
   readonly from?: number
   readonly matches?: Matches
+  /** How long the line may take to come, in milliseconds. */
+  readonly patienceMs?: number
 }
 
 interface Waiter {
@@ -17,7 +19,7 @@ interface Waiter {
 }
 
 /** How long a line may take to come, in milliseconds: so that a failing test says what it waited for. */
-const patienceMs = 25_000
+const usualPatienceMs = 25_000
 const shownLines = 25
 
 /** All lines that one process has logged, and those that somebody waits for. */
@@ -59,7 +61,8 @@ export class LogLines {
   }
 
   /** The first line of `event` from the place `from` on that matches; rejects when it does not come. */
-  until(event: string, { from = 0, matches = () => true }: Looking = {}): Promise<LogLine> {
+  until(event: string, looking: Looking = {}): Promise<LogLine> {
+    const { from = 0, matches = () => true, patienceMs = usualPatienceMs } = looking
     const there = this.all(event, from).find(matches)
     if (there !== undefined) return Promise.resolve(there)
     return new Promise((resolve, reject) => {

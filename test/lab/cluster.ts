@@ -12,6 +12,7 @@ import { Client } from '../failover/client.ts'
 import type { LogLine } from '../failover/log-lines.ts'
 import { Process } from '../failover/process.ts'
 import { addressOf, NetworkLab, type MachineName, type NetworkLabOptions } from './network-lab.ts'
+import type { Undoing } from './undoing.ts'
 
 export type HostName = Exclude<MachineName, 'gateway'>
 
@@ -43,6 +44,8 @@ export interface ClusterOptions extends Omit<NetworkLabOptions, 'hosts'> {
   readonly hosts: readonly HostName[]
   /** Lines of the guest's part of the gateway's configuration, in the place of the defaults. */
   readonly guest?: Readonly<Record<string, string>>
+  /** Where each agent has its metrics, on its own host. */
+  readonly agentMetrics?: string
 }
 
 const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
@@ -77,7 +80,16 @@ export class Cluster {
   }
 
   /** One whose guest is protected. */
-  static async protected(t: Test, options: ClusterOptions): Promise<Cluster> {
+  static async protected(t: Undoing, options: ClusterOptions): Promise<Cluster> {
+    const cluster = await Cluster.prepared(t, options)
+    for (const host of options.hosts) cluster.start(host)
+    cluster.start('gateway')
+    await cluster.log.until('guest.protected')
+    return cluster
+  }
+
+  /** One whose machines are up, and on which nothing was started yet. */
+  static async prepared(t: Undoing, options: ClusterOptions): Promise<Cluster> {
     const directory = await mkdtemp(join(tmpdir(), 'tg-cluster-'))
     t.teardown(() => rm(directory, { recursive: true, force: true }))
     const lab = await NetworkLab.create(t, options)
@@ -87,9 +99,6 @@ export class Cluster {
     })
     await cluster.#write('gateway', gatewayFile(options))
     for (const host of options.hosts) await cluster.#write(host, agentFile(host, options))
-    for (const host of options.hosts) cluster.start(host)
-    cluster.start('gateway')
-    await cluster.log.until('guest.protected')
     return cluster
   }
 
@@ -105,6 +114,11 @@ export class Cluster {
     const found = this.#processes.get(name)
     if (found === undefined) throw new Error(`${name} was not started`)
     return found
+  }
+
+  /** The socket at which the gateway can be asked. */
+  get admin(): string {
+    return join(this.#directory, 'gateway', 'admin.sock')
   }
 
   /** What the gateway logs. */
@@ -182,12 +196,12 @@ ${kind.services.map(service).join('\n')}
 `
 }
 
-function agentFile(name: HostName, { hosts, kind = embedded }: ClusterOptions): string {
+function agentFile(name: HostName, { hosts, agentMetrics, kind = embedded }: ClusterOptions): string {
   return `name: ${name}
 link: ${addressOf(name, 'link')}:${linkPort}
 data_dir: ${name}
 tls: ${tlsOf(name)}
-gateways: [gateway]
+${agentMetrics === undefined ? '' : `metrics: '${agentMetrics}'\n`}gateways: [gateway]
 peers: [${hosts.filter((other) => other !== name).join(', ')}]
 guests:
   - name: guest

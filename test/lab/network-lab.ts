@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process'
-import type { Test } from 'tap'
 import { withSystemPrograms } from '../../src/engine/system-programs.ts'
 import { LineCarrier } from './line-carrier.ts'
 import type { LineCounts, Shape } from './line.ts'
 import { Machine } from './machine.ts'
+import type { Undoing } from './undoing.ts'
 
 export type MachineName = 'gateway' | 'host-a' | 'host-b' | 'host-c'
 export type NetworkName = 'service' | 'guest' | 'link'
@@ -64,7 +64,7 @@ export class NetworkLab {
     this.#seed = seed
   }
 
-  static async create(t: Test, options: NetworkLabOptions): Promise<NetworkLab> {
+  static async create(t: Undoing, options: NetworkLabOptions): Promise<NetworkLab> {
     const lab = new NetworkLab(options)
     t.teardown(() => lab.#end())
     const subnet = (network: NetworkName): readonly string[] =>

@@ -65,6 +65,7 @@ export class Failover {
   #checkpoint: CheckpointId = checkpointId(0)
   #mark: Lsn = lsn(0)
   #credit = 0
+  #tailEnded = false
   #ended = false
 
   constructor(context: FailoverContext, start: FailoverStart) {
@@ -238,7 +239,7 @@ export class Failover {
 
   #tailEnd(): void {
     if (this.#replay === undefined) return
-    if (this.#phase === 'attach') this.#enter('replay')
+    this.#tailEnded = true
     this.#replay.tailEnd()
   }
 
@@ -246,7 +247,9 @@ export class Failover {
   #progressed(): void {
     const replay = this.#replay
     if (this.#ended || replay === undefined) return
-    if (this.#phase === 'attach' && replay.attached && replay.counts.records > 0) this.#enter('replay')
+    // A tail that is short has come whole while its connections are still being asked about.
+    const isBaseKnown = this.#tailEnded || replay.counts.records > 0
+    if (this.#phase === 'attach' && replay.attached && isBaseKnown) this.#enter('replay')
     if (replay.queued < tailLowRecords) this.#askForMore()
   }
 
@@ -259,6 +262,8 @@ export class Failover {
 
   #finish(): void {
     if (this.#ended) return
+    // The last connection that was joined may have been all that was missing.
+    if (this.#phase === 'attach') this.#enter('replay')
     this.#ended = true
     this.#context.send(this.#start.to.name, { type: 'replayed' })
     this.#context.done(this.#summary())

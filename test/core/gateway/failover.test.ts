@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { FailoverPhase } from '../../../src/core/gateway/protection.ts'
 import { checkpointId, generation, lsn, millis, noHistory } from '../../../src/core/ids.ts'
+import { adopt } from './log-text.ts'
 import { b, first, host, type Rig } from './rig.ts'
 import {
   failOver, guarded, mark, promoted, serving, started, sync, syncing, tail, tailEnd, two, withClient
@@ -177,6 +178,18 @@ void t.test('the network opens when the guest is restored, and connections are a
   rig.from('b', { type: 'network-open' })
   t.same(rig.ordered(), ['b: tail-credit'])
   t.equal(phase(rig), 'attach')
+  t.end()
+})
+
+void t.test('connections are being joined until each was answered for, though the tail has come whole', t => {
+  const { rig } = withClient()
+  failOver(rig, 'attach')
+  tail(rig, adopt(1, 0, ''))
+  tailEnd(rig)
+  t.equal(phase(rig), 'attach')
+  rig.knows(1, 0, 0)
+  t.match(rig.reported('failover-phase').slice(-2), [{ phase: 'attach' }, { phase: 'replay' }])
+  t.equal(rig.state, 'unprotected')
   t.end()
 })
 
