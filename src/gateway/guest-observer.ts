@@ -30,6 +30,7 @@ export class GuestObserver {
   checkpoint: { readonly status: Omit<CheckpointStatus, 'ageMs'>, readonly markAt: number } | undefined
   divergences = 0
   unverifiedBytes = 0
+  #saidDiverged = false
   readonly #guest: GuestConfig
   readonly #logger: Logger
   readonly #metrics: GatewayMetrics
@@ -96,6 +97,7 @@ export class GuestObserver {
       case 'failover-phase': return this.#phase(report.phase, now)
       case 'failover-done': return this.#failedOver(report.summary, now)
       case 'diverged': return this.#diverged(report)
+      case 'served-early': return this.#guestDiverged()
       case 'stale-message':
         this.#metrics.staleMessages.with({ guest }).value++
         return
@@ -261,7 +263,13 @@ export class GuestObserver {
       client: connection?.clientAddress ?? '', generation: this.#generation(),
       offset: connection?.released ?? 0, reason: report.reason
     })
-    if (this.divergences > 1) return
+    this.#guestDiverged()
+  }
+
+  #guestDiverged(): void {
+    if (this.#saidDiverged) return
+    this.#saidDiverged = true
+    const guest = this.#guest.name
     this.#logger.event('guest.diverged', {
       guest, generation: this.#generation(), policy: this.#guest.onDivergence
     })

@@ -59,6 +59,8 @@ export type GatewayReport =
     readonly type: 'diverged', readonly connection: ConnectionId, readonly alive: boolean,
     readonly reason: string
   }
+  /** Clients were served before all input of others was replayed: the guest is marked as diverged. */
+  | { readonly type: 'served-early' }
   | { readonly type: 'stale-message', readonly host: HostName, readonly generation: Generation }
 
 export interface FailoverSummary {

@@ -6,16 +6,13 @@ import { RecordCursor } from '../record-codec.ts'
 import { RecordKind, type AdoptRecord, type LogRecord, type OpenRecord } from '../record.ts'
 import { DeferredInputs } from './deferred-inputs.ts'
 import type { Ending, Connection } from './connection.ts'
-import type { DataPath } from './data-path.ts'
 import { ForeseenOutput } from './foreseen-output.ts'
-import type { HeldOutput } from './held-output.ts'
-import type { GatewayPort } from './port.ts'
 import { ReplayJoins } from './replay-joins.ts'
+import type { ReplayCounts, ReplayOptions } from './replay-options.ts'
 import { ReplayQueue, type Queued } from './replay-queue.ts'
 import { Stall } from './replay-stall.ts'
 import { nowhere, ReplayStream, type InputRecord } from './replay-stream.ts'
 import { SetAside } from './set-aside.ts'
-import type { GuestSettings } from './settings.ts'
 
 /** How many records are read ahead to find an input's first output. */
 const windowRecords = 4096
@@ -26,33 +23,6 @@ const windowRecords = 4096
 const quietAfterMs = 60
 /** A dial that was not answered is tried again after so many milliseconds. */
 const retryMs = 20
-
-export interface ReplayCounts {
-  records: number
-  inputBytes: number
-  kept: number
-  reset: number
-  diverged: number
-  /** How often a connection was set aside: input was sent before the output that it had come after. */
-  reordered: number
-  unverifiedBytes: number
-}
-
-export interface ReplayOptions {
-  readonly settings: GuestSettings
-  readonly port: GatewayPort
-  readonly dataPath: DataPath
-  readonly held: HeldOutput
-  readonly now: Millis
-  /** Records were passed, or may be wanted. */
-  readonly progress: () => void
-  /** The old history is of no use any more: what is read from now on belongs to none. */
-  readonly goingLive: () => void
-  /** Everything is replayed and every connection resolved. */
-  readonly done: () => void
-  /** A connection diverged or was ambiguous. */
-  readonly diverged: (reason: string) => void
-}
 
 /**
  * Replays the tail into a restored guest (design, "Failover, step by step", 4 to 6).
@@ -87,6 +57,12 @@ export class Replay {
   #tailEnded = false
   #finished = false
   #isLive = false
+  #onlyAsideLeft = false
+  #servesOthers = false
+  /** So long streams that have diverged were waited for in vain, in milliseconds. */
+  #quietMs = 0
+  /** At the end of the tail: those that do not stand where their clients left them, or may not. */
+  #unsettled: ReplayStream[] | undefined
   #advancing = false
   #again = false
   #retried: Millis
@@ -130,10 +106,24 @@ export class Replay {
     const { stream } = this.#stall
     if (stream !== undefined) this.#press(stream, isOverdue)
     const late = this.#aside.tick(now, this.#options.settings.replayTimeoutMs)
-    for (const other of late) this.#giveUp(other)
+    for (const other of late) if (this.#aside.has(other)) this.#giveUp(other)
+    this.#considerOthers()
     if (now - this.#retried < retryMs) return
     this.#retried = now
     this.#joins.retry()
+  }
+
+  /** Only streams that were set aside are left, and none gets on: serves the clients of the others. */
+  #considerOthers(): void {
+    const { replayTimeoutMs } = this.#options.settings
+    if (!this.#onlyAsideLeft || this.#aside.silentMs < replayTimeoutMs / 2) return
+    if (![...this.#streams.values()].some(stream => this.#isOther(stream))) return
+    if (!this.#servesOthers) {
+      this.#options.port.report({ type: 'served-early' })
+      this.#options.diverged('clients were served before all input was replayed')
+    }
+    this.#servesOthers = true
+    this.#advance()
   }
 
   /** What can be done about a stream that has made no progress for a while. */
@@ -156,7 +146,11 @@ export class Replay {
     this.#advance()
   }
 
+  /** Their order is not what it was any more, so all of them together are given the time of one. */
+  get #awaitsDiverged(): boolean { return this.#quietMs < this.#options.settings.replayTimeoutMs }
+
   #passOver(stream: ReplayStream): void {
+    this.#quietMs += this.#stall.silentMs
     stream.passOver()
     for (const other of this.#streams.values()) {
       other.quiet = other.state === 'diverged' && !other.progressed
@@ -209,8 +203,9 @@ export class Replay {
     const isThrough = this.#queue.passThrough(queued => this.#tryToPass(queued))
     if (isThrough && this.#tailEnded) {
       if (this.#queue.waiting === 0) this.#settle()
-      else this.#serveOthers()
+      else if (this.#servesOthers) this.#serveOthers()
     }
+    this.#onlyAsideLeft = isThrough && this.#tailEnded && this.#queue.waiting > 0
     this.#stall.looked()
   }
 
@@ -300,6 +295,7 @@ export class Replay {
     const stream = this.#stream(connection)
     this.#deferred.send(stream)
     if (stream.reach(place)) return this.#reached(stream)
+    if (stream.state === 'diverged' && !this.#awaitsDiverged) return true
     if (stream.comparison.end !== 'open') {
       this.#diverge(stream, 'it ended before it had made again what it had said')
       return true
@@ -401,13 +397,16 @@ export class Replay {
     this.#options.diverged(reason)
   }
 
-  /**
-   * Only streams that were set aside are left: what they wait for may come of what another client does next.
-   */
+  /** Whether it has a client and waits for nothing but those that were set aside. */
+  #isOther(stream: ReplayStream): boolean {
+    return stream.alive !== undefined && stream.isJoined && !this.#aside.has(stream)
+  }
+
+  /** What those that were set aside wait for may come of what another client does next. */
   #serveOthers(): void {
     for (const stream of this.#streams.values()) {
       const { alive } = stream
-      if (alive === undefined || !stream.isJoined || this.#aside.has(stream)) continue
+      if (alive === undefined || !this.#isOther(stream)) continue
       if (!this.#isSettled(stream)) this.#stall.at(stream, nowhere)
       else if (stream.isJoined) {
         this.#goLive(stream, alive)
@@ -420,11 +419,11 @@ export class Replay {
    * The tail is sent: waits until every client's connection stands where its client left it, then goes live.
    */
   #settle(): void {
-    for (const stream of this.#streams.values()) {
-      if (!this.#isSettled(stream)) {
-        this.#stall.at(stream, nowhere)
-        return
-      }
+    // One that stands where its client left it stays there: nothing more is sent.
+    const unsettled = this.#unsettled ??= [...this.#streams.values()].reverse()
+    for (let last = unsettled.at(-1); last !== undefined; last = unsettled.at(-1)) {
+      if (!this.#isSettled(last)) return this.#stall.at(last, nowhere)
+      unsettled.pop()
     }
     this.#finished = true
     this.#joins.end()

@@ -11,12 +11,21 @@ export class SetAside {
   readonly #waiting = new Set<ReplayStream>()
   #now: Millis
   #moved = false
+  /** When anything moved for any of them. */
+  #stirred: Millis
 
   constructor(now: Millis) {
-    this.#now = now
+    this.#now = this.#stirred = now
   }
 
-  add(stream: ReplayStream): void { this.#since.set(stream, this.#now) }
+  /** So long none of them has got on, though nothing else was left to be done. */
+  get silentMs(): number { return this.#since.size === 0 ? 0 : this.#now - this.#stirred }
+
+  add(stream: ReplayStream): void {
+    this.#since.set(stream, this.#now)
+    this.#stirred = this.#now
+  }
+
   has(stream: ReplayStream): boolean { return this.#since.has(stream) }
   delete(stream: ReplayStream): void { this.#since.delete(stream) }
 
@@ -46,8 +55,10 @@ export class SetAside {
     const moved = this.#moved
     this.#moved = false
     for (const [stream, since] of this.#since) {
-      if (moved || stream.progressed) this.#since.set(stream, now)
-      else if (now - since >= timeoutMs) late.push(stream)
+      if (moved || stream.progressed) {
+        this.#since.set(stream, now)
+        this.#stirred = now
+      } else if (now - since >= timeoutMs) late.push(stream)
       stream.progressed = false
     }
     return late

@@ -200,6 +200,10 @@ export class Checks {
         return this.#commit.historyBegins()
       case 'mark': return this.#commit.markGiven(report.checkpoint)
       case 'checkpoint-counted': return this.#commit.counted(report.checkpoint)
+      case 'served-early':
+        this.#world.count('served early')
+        this.excused = true
+        return
       case 'diverged': return this.#diverged(this.clientOf(report.connection), report.alive, report.reason)
       case 'failover-done': return this.#failedOver(report.summary)
       default:
