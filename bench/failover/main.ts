@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { connectionsMax } from '../contender.ts'
 import { optionsIfValid } from '../options.ts'
-import { endProgramsAtExit } from '../program.ts'
+import { runReporting } from '../reporting.ts'
 import { say, Shortfalls } from '../shortfalls.ts'
 import { LoopbackSite } from './loopback-site.ts'
 import { measureFailovers } from './measure.ts'
@@ -133,14 +133,6 @@ class FailoverBench {
   }
 }
 
-endProgramsAtExit()
-const chosen = options()
-if (chosen === undefined) {
-  say(usage)
-  process.exitCode = 2
-} else {
-  const report = await new FailoverBench(chosen).run()
-  const text = chosen.json ? JSON.stringify(report) : `\n${failoverTables(report).join('\n')}`
-  process.stdout.write(`${text}\n`)
-  process.exitCode = report.failures.length === 0 ? 0 : 1
-}
+await runReporting(options(), {
+  usage, measure: chosen => new FailoverBench(chosen).run(), tables: failoverTables
+})

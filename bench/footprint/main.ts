@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import { connectionsMax } from '../contender.ts'
 import { contenders, yardstick } from '../contenders.ts'
 import { commonFlags, commonOptions, optionsIfValid, type CommonOptions } from '../options.ts'
-import { endProgramsAtExit } from '../program.ts'
+import { runReporting } from '../reporting.ts'
 import { startRedisServers, startServices, type Services } from '../services.ts'
 import { say, Shortfalls } from '../shortfalls.ts'
 import { workloads } from '../workloads.ts'
@@ -163,14 +163,6 @@ class Footprint {
   }
 }
 
-endProgramsAtExit()
-const chosen = options()
-if (chosen === undefined) {
-  say(usage)
-  process.exitCode = 2
-} else {
-  const report = await new Footprint(chosen).run()
-  const text = chosen.json ? JSON.stringify(report) : `\n${footprintTables(report).join('\n')}`
-  process.stdout.write(`${text}\n`)
-  process.exitCode = report.failures.length === 0 ? 0 : 1
-}
+await runReporting(options(), {
+  usage, measure: chosen => new Footprint(chosen).run(), tables: footprintTables
+})

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import { runsWith } from '../contender.ts'
 import { contenders, yardstick } from '../contenders.ts'
 import { commonFlags, commonOptions, optionsIfValid, type CommonOptions } from '../options.ts'
-import { endProgramsAtExit } from '../program.ts'
+import { runReporting } from '../reporting.ts'
 import { startServices } from '../services.ts'
 import { say, Shortfalls } from '../shortfalls.ts'
 import { intervals, measureDelays } from './delay.ts'
@@ -81,16 +81,7 @@ class Latency {
   }
 }
 
-endProgramsAtExit()
-const chosen = options()
-if (chosen === undefined) {
-  say(usage)
-  process.exitCode = 2
-} else {
-  const report = await new Latency(chosen).run()
-  const text = chosen.json
-    ? `${JSON.stringify(report)}\n`
-    : `\n${[...loadTable(report.loads), '', ...delayTable(report.delays)].join('\n')}\n`
-  process.stdout.write(text)
-  process.exitCode = report.failures.length === 0 ? 0 : 1
-}
+await runReporting(options(), {
+  usage, measure: chosen => new Latency(chosen).run(),
+  tables: ({ loads, delays }) => [...loadTable(loads), '', ...delayTable(delays)]
+})
