@@ -57,6 +57,7 @@ export class Replay {
   #tailEnded = false
   #finished = false
   #isLive = false
+  #settlingSince: Millis | undefined
   #onlyAsideLeft = false
   #servesOthers = false
   /** So long streams that have diverged were waited for in vain, in milliseconds. */
@@ -66,11 +67,12 @@ export class Replay {
   #advancing = false
   #again = false
   #retried: Millis
+  #now: Millis
 
   constructor(options: ReplayOptions) {
     const { port, dataPath, held } = options
     this.#options = options
-    this.#retried = options.now
+    this.#retried = this.#now = options.now
     this.#stall = new Stall(options.now, () => this.#deferred.sendFirst())
     this.#aside = new SetAside(options.now)
     this.#joins = new ReplayJoins({
@@ -102,6 +104,7 @@ export class Replay {
   /** Time passes: a connection that makes no progress for too long diverges. */
   tick(now: Millis): void {
     if (this.#finished) return
+    this.#now = now
     const isOverdue = this.#stall.tick(now)
     const { stream } = this.#stall
     if (stream !== undefined) this.#press(stream, isOverdue)
@@ -152,10 +155,14 @@ export class Replay {
   #passOver(stream: ReplayStream): void {
     this.#quietMs += this.#stall.silentMs
     stream.passOver()
-    for (const other of this.#streams.values()) {
-      other.quiet = other.state === 'diverged' && !other.progressed
-      if (other.state === 'diverged') other.progressed = false
+    const diverged = [...this.#streams.values()].filter(({ state }) => state === 'diverged')
+    // While the guest works on what one of them was sent, what it was sent of another may wait unread.
+    const isBusy = diverged.some(({ progressed }) => progressed)
+    for (const other of diverged) {
+      other.quiet = !isBusy
+      other.progressed = false
     }
+    if (isBusy) this.#stall.forget()
     this.#advance()
   }
 
@@ -420,6 +427,7 @@ export class Replay {
    */
   #settle(): void {
     // One that stands where its client left it stays there: nothing more is sent.
+    this.#settlingSince ??= this.#now
     const unsettled = this.#unsettled ??= [...this.#streams.values()].reverse()
     for (let last = unsettled.at(-1); last !== undefined; last = unsettled.at(-1)) {
       if (!this.#isSettled(last)) return this.#stall.at(last, nowhere)
@@ -444,10 +452,17 @@ export class Replay {
     this.#options.goingLive()
   }
 
+  /** A stream that has diverged and talks on and on is not waited for without end. */
+  get #isSettlingLong(): boolean {
+    return this.#now - (this.#settlingSince ?? this.#now) >= this.#options.settings.replayTimeoutMs
+  }
+
   #isSettled(stream: ReplayStream): boolean {
     if (stream.state === 'gone' || stream.state === 'unopened' || stream.state === 'live') return true
     if (stream.state === 'resolving') return false
-    if (stream.state === 'diverged') return stream.quiet || stream.comparison.end !== 'open'
+    if (stream.state === 'diverged') {
+      return stream.quiet || stream.comparison.end !== 'open' || this.#isSettlingLong
+    }
     const { alive } = stream
     if (alive === undefined) return true
     const bytes = outputOffset(alive.endReleased ? alive.released - 1 : alive.released)

@@ -254,3 +254,34 @@ void t.test('...also when it ends, or resets', t => {
   }
   t.end()
 })
+
+void t.test('what was sent last to connections that diverged is left to a guest that works', t => {
+  const { rig, sides: [one, two] } = replaying(2, [
+    data(1, 'a'), read(1, 'A'), data(2, 'b'), read(2, 'B'), data(1, 'c'), data(2, 'd')
+  ])
+  one?.says('X')
+  two?.says('Y')
+  tailEnd(rig)
+  t.same([one?.told, two?.told], [['a', 'c'], ['b', 'd']])
+  for (let time = 0; time < 5; time++) {
+    wait(rig, 40)
+    two?.says('z')
+  }
+  t.same(one?.told, ['a', 'c'], 'it may not have been read yet')
+  wait(rig, 160)
+  t.same([one?.told.at(-1), two?.told.at(-1)], ['<reset>', '<reset>'])
+  t.equal(rig.state, 'unprotected')
+  t.end()
+})
+
+void t.test('...but not without end', t => {
+  const { rig, sides: [one] } = replaying(1, [data(1, 'a'), read(1, 'A'), data(1, 'c')])
+  one?.says('X')
+  tailEnd(rig)
+  for (let time = 0; time < 60; time++) {
+    wait(rig, 20)
+    one?.says('z')
+  }
+  t.equal(rig.state, 'unprotected')
+  t.end()
+})

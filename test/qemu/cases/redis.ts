@@ -27,8 +27,10 @@ void t.test(`200 connections, with keys that they share, ${rounds} times`, async
   })
   for (let round = 0; round < rounds; round++) {
     const host = hosts[round % hosts.length] ?? 'host-a'
+    const before = cluster.log.count
     await killUnderLoad(t, cluster, host, load)
-    await cluster.bringBack(host)
+    await cluster.log.until('guest.protected', { from: before })
+    await cluster.boot(host)
   }
   const figures = await load.finish()
   allRight(t, figures)
