@@ -78,8 +78,9 @@ export class GuestRunner {
     this.#timer = setTimeout(() => {
       const now = monotonicNow()
       this.#options.tickLate(Math.max(0, now - before - afterMs))
-      this.core.tick(now)
+      // First, so that whatever stops this in the tick stops the next one, too.
       this.#tickLater()
+      this.core.tick(now)
     }, afterMs)
   }
 

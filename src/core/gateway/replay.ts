@@ -119,13 +119,11 @@ export class Replay {
   /** Only streams that were set aside are left, and none gets on: serves the clients of the others. */
   #considerOthers(): void {
     const { replayTimeoutMs } = this.#options.settings
-    if (!this.#onlyAsideLeft || this.#aside.silentMs < replayTimeoutMs / 2) return
+    if (this.#servesOthers || !this.#onlyAsideLeft || this.#aside.silentMs < replayTimeoutMs / 2) return
     if (![...this.#streams.values()].some(stream => this.#isOther(stream))) return
-    if (!this.#servesOthers) {
-      this.#options.port.report({ type: 'served-early' })
-      this.#options.diverged('clients were served before all input was replayed')
-    }
     this.#servesOthers = true
+    this.#options.port.report({ type: 'served-early' })
+    this.#options.diverged('clients were served before all input was replayed')
     this.#advance()
   }
 
@@ -307,8 +305,13 @@ export class Replay {
       this.#diverge(stream, 'it ended before it had made again what it had said')
       return true
     }
-    if (!this.#aside.has(stream)) this.#stall.at(stream, place)
+    this.#await(stream, place)
     return false
+  }
+
+  /** A stream that was set aside is not awaited in its place. */
+  #await(stream: ReplayStream, place: OutputOffset): void {
+    if (!this.#aside.has(stream)) this.#stall.at(stream, place)
   }
 
   #reached(stream: ReplayStream): boolean {
@@ -333,7 +336,7 @@ export class Replay {
       stream.leave()
       return true
     }
-    if (!this.#aside.has(stream)) this.#stall.at(stream, nowhere)
+    this.#await(stream, nowhere)
     return false
   }
 
