@@ -43,14 +43,19 @@ export function allRight(t: Test, figures: Figures): void {
   t.equal(wrongResets(figures), 0, 'no connection was reset')
 }
 
+/** Some moment within so many milliseconds. */
+export function someMoment(withinMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(() => { resolve() }, Math.random() * withinMs)
+  })
+}
+
 /** Kills a host at a random moment between two checkpoints, and looks at every client after the failover. */
 export async function killUnderLoad(
   t: Test, cluster: Cluster, host: HostName, load: RedisLoad
 ): Promise<void> {
   await cluster.log.next('checkpoint.counted')
-  await new Promise<void>((resolve) => {
-    setTimeout(() => { resolve() }, Math.random() * killWithinMs)
-  })
+  await someMoment(killWithinMs)
   const done = await cluster.failOverFrom(host)
   allRight(t, await load.heard())
   t.comment(`${host}: ${JSON.stringify(done)}`)

@@ -3,9 +3,11 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { get, type IncomingMessage } from 'node:http'
 import t, { type Test } from 'tap'
+import { until } from '../../blackbox/program.ts'
 import { Cluster, type HostName } from '../../lab/cluster.ts'
 import { addressOf } from '../../lab/network-lab.ts'
 import { databaseMachine, httpPort, postgresqlPort } from '../lab-guest.ts'
+import { someMoment } from '../lab-load.ts'
 
 // PostgreSQL and nginx in a real virtual machine with a disk, whose host dies under load.
 
@@ -40,14 +42,6 @@ async function run(program: string, args: readonly string[]): Promise<string> {
 /** What one statement returns, without headings. */
 async function query(statement: string): Promise<string> {
   return (await run('psql', [...connection, '-A', '-t', '-c', statement, 'postgres'])).trim()
-}
-
-/** Until the machine has started. */
-async function answered(): Promise<void> {
-  for (;;) {
-    const ready = await query('SELECT 1').then(() => true, () => false)
-    if (ready) return
-  }
 }
 
 /** Reads on slowly, so that it is still under way when the host dies. Resolves with the hash of it all. */
@@ -96,9 +90,7 @@ async function killUnderLoad(t: Test, cluster: Cluster, from: HostName, download
   // Connections that are opened after a checkpoint get other random keys when they are replayed.
   await cluster.log.next('checkpoint.counted')
   await cluster.log.next('checkpoint.counted')
-  await new Promise<void>((resolve) => {
-    setTimeout(() => { resolve() }, Math.random() * killWithinMs)
-  })
+  await someMoment(killWithinMs)
   const done = await cluster.failOverFrom(from)
   t.comment(`${from}: ${JSON.stringify(done)}`)
   t.match(done, { reset: 0 })
@@ -109,7 +101,7 @@ async function killUnderLoad(t: Test, cluster: Cluster, from: HostName, download
 
 void t.test(`no commit is lost when the host of a database dies, ${rounds} times`, async (t) => {
   const cluster = await Cluster.protected(t, { hosts: ['host-a', 'host-b', 'host-c'], kind, guest })
-  await answered()
+  await until('the database answers', () => query('SELECT 1').catch(() => undefined))
   await run('pgbench', [...connection, '-i', '-s', '1', '-q', 'postgres'])
   const download = new Download(2 << 20)
   const way: HostName[] = ['host-a', 'host-b', 'host-c']
