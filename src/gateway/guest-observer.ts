@@ -1,5 +1,5 @@
 import { invariant } from '../base/invariant.ts'
-import { noHistory, type Millis } from '../core/ids.ts'
+import { noHistory, type ConnectionId, type Millis } from '../core/ids.ts'
 import type { Connection, Ending } from '../core/gateway/connection.ts'
 import type { FailoverSummary, GatewayReport } from '../core/gateway/port.ts'
 import type { Protection as CoreProtection } from '../core/gateway/protection.ts'
@@ -17,6 +17,11 @@ import { FailoverRecord } from './failover-record.ts'
 import type { GuestRunner } from './guest-runner.ts'
 import { protectionStatus } from './protection-status.ts'
 import { ServiceCounters } from './service-counters.ts'
+
+/** What the log says of a connection in a replay. */
+type LoggedConnection = Pick<
+  LogEventFields<'connection.unverified'>, 'guest' | 'service' | 'connection' | 'client' | 'generation'
+>
 
 interface MarkTime {
   readonly checkpoint: number
@@ -97,6 +102,7 @@ export class GuestObserver {
       case 'failover-phase': return this.#phase(report.phase, now)
       case 'failover-done': return this.#failedOver(report.summary, now)
       case 'diverged': return this.#diverged(report)
+      case 'unverified': return this.#unverified(report)
       case 'served-early': return this.#guestDiverged()
       case 'stale-message':
         this.#metrics.staleMessages.with({ guest }).value++
@@ -253,17 +259,27 @@ export class GuestObserver {
   }
 
   #diverged(report: GatewayReport & { type: 'diverged' }): void {
-    const guest = this.#guest.name
     this.divergences++
-    this.#metrics.divergences.with({ guest }).value++
+    this.#metrics.divergences.with({ guest: this.#guest.name }).value++
     const connection = this.#runner?.core.dataPath.connections.get(report.connection)
     this.#logger.event('connection.diverged', {
-      guest, service: this.#guest.services[connection?.service ?? 0]?.name ?? '',
-      connection: report.connection,
-      client: connection?.clientAddress ?? '', generation: this.#generation(),
-      offset: connection?.released ?? 0, reason: report.reason
+      ...this.#replayed(report.connection), offset: connection?.released ?? 0, reason: report.reason
     })
     this.#guestDiverged()
+  }
+
+  #unverified(report: GatewayReport & { type: 'unverified' }): void {
+    this.#logger.event('connection.unverified',
+      { ...this.#replayed(report.connection), bytes: report.bytes })
+  }
+
+  /** Its client may be gone, and nothing known of it. */
+  #replayed(id: ConnectionId): LoggedConnection {
+    const connection = this.#runner?.core.dataPath.connections.get(id)
+    return {
+      guest: this.#guest.name, service: this.#guest.services[connection?.service ?? 0]?.name ?? '',
+      connection: id, client: connection?.clientAddress ?? '', generation: this.#generation()
+    }
   }
 
   #guestDiverged(): void {

@@ -99,6 +99,11 @@ export const logEvents = {
       guest: 'string', service: 'string', connection: 'number', client: 'string', generation: 'number',
       offset: 'number', reason: 'string'
     }),
+  'connection.unverified': event('warn', 'regenerated output could not be compared: the connection goes on',
+    {
+      guest: 'string', service: 'string', connection: 'number', client: 'string', generation: 'number',
+      bytes: 'number'
+    }),
 
   'role.assigned': event('info', 'the gateway gave this host a role',
     { guest: 'string', role: 'string', generation: 'number' }),

@@ -1,12 +1,13 @@
-import { invariant } from '../../base/invariant.ts'
+import { InvariantError } from '../../base/invariant.ts'
 import {
   inputOffset, outputOffset, type ConnectionId, type Millis, type OutputOffset
 } from '../ids.ts'
 import { RecordCursor } from '../record-codec.ts'
 import { RecordKind, type AdoptRecord, type LogRecord, type OpenRecord } from '../record.ts'
 import { DeferredInputs } from './deferred-inputs.ts'
-import type { Ending, Connection } from './connection.ts'
+import type { Ending } from './connection.ts'
 import { ForeseenOutput } from './foreseen-output.ts'
+import { ReplayEnd } from './replay-end.ts'
 import { ReplayJoins } from './replay-joins.ts'
 import type { ReplayCounts, ReplayOptions } from './replay-options.ts'
 import { ReplayQueue, type Queued } from './replay-queue.ts'
@@ -44,6 +45,7 @@ const retryMs = 20
 export class Replay {
   readonly #options: ReplayOptions
   readonly #joins: ReplayJoins
+  readonly #end: ReplayEnd
   readonly #streams = new Map<ConnectionId, ReplayStream>()
   readonly #cursor = new RecordCursor()
   readonly #queue = new ReplayQueue()
@@ -56,14 +58,9 @@ export class Replay {
   }
   #tailEnded = false
   #finished = false
-  #isLive = false
-  #settlingSince: Millis | undefined
   #onlyAsideLeft = false
-  #servesOthers = false
   /** So long streams that have diverged were waited for in vain, in milliseconds. */
   #quietMs = 0
-  /** At the end of the tail: those that do not stand where their clients left them, or may not. */
-  #unsettled: ReplayStream[] | undefined
   #advancing = false
   #again = false
   #retried: Millis
@@ -75,9 +72,13 @@ export class Replay {
     this.#retried = this.#now = options.now
     this.#stall = new Stall(options.now, () => this.#deferred.sendFirst())
     this.#aside = new SetAside(options.now)
+    this.#end = new ReplayEnd({
+      replay: options, streams: this.#streams, stall: this.#stall, aside: this.#aside, counts: this.#counts,
+      diverge: (stream, reason) => this.#diverge(stream, reason)
+    })
     this.#joins = new ReplayJoins({
       port, dataPath, held, joined: stream => this.#foreseen.tell(stream),
-      finishedInside: alive => this.#deliverFinished(alive),
+      finishedInside: alive => this.#end.deliverFinished(alive),
       drop: (stream, ending, reason) => this.#drop(stream, ending, reason), resolved: () => this.#advance()
     })
   }
@@ -110,21 +111,10 @@ export class Replay {
     if (stream !== undefined) this.#press(stream, isOverdue)
     const late = this.#aside.tick(now, this.#options.settings.replayTimeoutMs)
     for (const other of late) if (this.#aside.has(other)) this.#giveUp(other)
-    this.#considerOthers()
+    if (this.#onlyAsideLeft && this.#end.beginsServingOthers()) this.#advance()
     if (now - this.#retried < retryMs) return
     this.#retried = now
     this.#joins.retry()
-  }
-
-  /** Only streams that were set aside are left, and none gets on: serves the clients of the others. */
-  #considerOthers(): void {
-    const { replayTimeoutMs } = this.#options.settings
-    if (this.#servesOthers || !this.#onlyAsideLeft || this.#aside.silentMs < replayTimeoutMs / 2) return
-    if (![...this.#streams.values()].some(stream => this.#isOther(stream))) return
-    this.#servesOthers = true
-    this.#options.port.report({ type: 'served-early' })
-    this.#options.diverged('clients were served before all input was replayed')
-    this.#advance()
   }
 
   /** What can be done about a stream that has made no progress for a while. */
@@ -208,10 +198,17 @@ export class Replay {
     const isThrough = this.#queue.passThrough(queued => this.#tryToPass(queued))
     if (isThrough && this.#tailEnded) {
       if (this.#queue.waiting === 0) this.#settle()
-      else if (this.#servesOthers) this.#serveOthers()
+      else if (this.#end.isServingOthers) this.#end.serveOthers(this.#now)
     }
     this.#onlyAsideLeft = isThrough && this.#tailEnded && this.#queue.waiting > 0
     this.#stall.looked()
+  }
+
+  #settle(): void {
+    if (!this.#end.settle(this.#now)) return
+    this.#finished = true
+    this.#joins.end()
+    this.#end.goLive()
   }
 
   /** Records of a stream that is set aside hold up none but its own. */
@@ -219,7 +216,7 @@ export class Replay {
     const { record } = queued
     const stream = 'connection' in record ? this.#streams.get(record.connection) : undefined
     if (stream !== undefined && this.#aside.isWaiting(stream)) return 'waits'
-    if (this.#pass(queued)) {
+    if (this.#pass(queued, stream)) {
       this.#aside.passed(stream)
       return 'passed'
     }
@@ -227,61 +224,54 @@ export class Replay {
   }
 
   /** True when the record is done with. */
-  #pass(queued: Queued): boolean {
+  #pass(queued: Queued, stream: ReplayStream | undefined): boolean {
     const { record } = queued
-    if (this.#isOfFinished(record)) return true
+    if (stream === undefined) return this.#passWithout(record)
     switch (record.kind) {
-      case RecordKind.adopt: return this.#passAdopt(record)
-      case RecordKind.floor: case RecordKind.mark: return true
-      case RecordKind.open: {
-        this.#newStream(record, 0)
-        return true
-      }
-      case RecordKind.connected: return this.attached && this.#passConnected(record.connection)
+      case RecordKind.floor: return true
+      case RecordKind.connected: return this.attached && this.#passConnected(stream)
       case RecordKind.data: case RecordKind.end: case RecordKind.reset:
-        return this.attached && this.#passInput(queued, record)
-      case RecordKind.read: return this.#passOutput(record.connection, record.output)
-      case RecordKind.guestEnd: return this.#passOutput(record.connection, outputOffset(record.output + 1))
-      case RecordKind.guestReset: return this.#passGuestReset(record.connection)
+        return this.attached && this.#passInput(queued, record, stream)
+      case RecordKind.read: return this.#passOutput(stream, record.output)
+      case RecordKind.guestEnd: return this.#passOutput(stream, outputOffset(record.output + 1))
+      case RecordKind.guestReset: return this.#passGuestReset(stream)
+      case RecordKind.adopt: case RecordKind.open: case RecordKind.mark:
+        throw new InvariantError('a connection begins once', { connection: stream.id })
     }
   }
 
   /**
-   * A connection that had finished before the mark is not in the base, yet something of it may be logged
-   * later: what the guest said last, a floor, the client's reset.
+   * Passes a record that begins a stream, or has none: a connection that had finished before the mark is not
+   * in the base, yet something of it may be logged later: what the guest said last, a floor, the client's
+   * reset.
    */
-  #isOfFinished(record: LogRecord): boolean {
+  #passWithout(record: LogRecord): boolean {
     switch (record.kind) {
-      case RecordKind.adopt: case RecordKind.open: case RecordKind.mark:
-      case RecordKind.data: case RecordKind.end: return false
-      case RecordKind.connected: case RecordKind.floor: case RecordKind.read: case RecordKind.reset:
-      case RecordKind.guestEnd: case RecordKind.guestReset: return !this.#streams.has(record.connection)
+      case RecordKind.adopt: return this.#passAdopt(record)
+      case RecordKind.open: {
+        this.#newStream(record, 0)
+        return true
+      }
+      case RecordKind.data: case RecordKind.end:
+        throw new InvariantError('input belongs to a connection that came before it', { record })
+      case RecordKind.mark: case RecordKind.connected: case RecordKind.floor: case RecordKind.read:
+      case RecordKind.reset: case RecordKind.guestEnd: case RecordKind.guestReset: return true
     }
   }
 
-  #stream(connection: ConnectionId): ReplayStream {
-    const stream = this.#streams.get(connection)
-    const what = 'a record of the tail belongs to a connection that came before it'
-    invariant(stream !== undefined, what, { connection })
-    return stream
-  }
-
   /** Only now is it opened anew: of those that never came so far, the guest knew nothing. */
-  #passConnected(connection: ConnectionId): boolean {
-    const stream = this.#stream(connection)
+  #passConnected(stream: ReplayStream): boolean {
     if (stream.state === 'unopened') this.#joins.open(stream)
-    return this.#isResolved(connection)
+    return this.#isResolved(stream)
   }
 
-  #isResolved(connection: ConnectionId): boolean {
-    const stream = this.#stream(connection)
+  #isResolved(stream: ReplayStream): boolean {
     if (stream.state === 'resolving') this.#stall.at(stream, nowhere)
     return stream.state !== 'resolving'
   }
 
-  #passInput(queued: Queued, record: InputRecord): boolean {
-    if (!this.#isResolved(record.connection)) return false
-    const stream = this.#stream(record.connection)
+  #passInput(queued: Queued, record: InputRecord, stream: ReplayStream): boolean {
+    if (!this.#isResolved(stream)) return false
     if (stream.state === 'unopened') stream.forget()
     if (this.#options.settings.replayOrder === 'output') {
       const isUndecided = this.#queue.isUndecided(queued)
@@ -295,11 +285,13 @@ export class Replay {
     return true
   }
 
-  #passOutput(connection: ConnectionId, place: OutputOffset): boolean {
-    if (!this.#isResolved(connection)) return false
-    const stream = this.#stream(connection)
+  #passOutput(stream: ReplayStream, place: OutputOffset): boolean {
+    if (!this.#isResolved(stream)) return false
     this.#deferred.send(stream)
-    if (stream.reach(place)) return this.#reached(stream)
+    if (stream.reach(place)) {
+      this.#reached(stream)
+      return true
+    }
     if (stream.state === 'diverged' && !this.#awaitsDiverged) return true
     if (stream.comparison.end !== 'open') {
       this.#diverge(stream, 'it ended before it had made again what it had said')
@@ -314,21 +306,14 @@ export class Replay {
     if (!this.#aside.has(stream)) this.#stall.at(stream, place)
   }
 
-  #reached(stream: ReplayStream): boolean {
+  #reached(stream: ReplayStream): void {
     if (this.#stall.stream === stream) this.#stall.over()
-    return this.#compared(stream)
+    if (stream.state !== 'joined' || !stream.comparison.differs) return
+    this.#diverge(stream, 'it said something else than before')
   }
 
-  #compared(stream: ReplayStream): boolean {
-    if (stream.state === 'joined' && stream.comparison.differs) {
-      this.#diverge(stream, 'it said something else than before')
-    }
-    return true
-  }
-
-  #passGuestReset(connection: ConnectionId): boolean {
-    if (!this.#isResolved(connection)) return false
-    const stream = this.#stream(connection)
+  #passGuestReset(stream: ReplayStream): boolean {
+    if (!this.#isResolved(stream)) return false
     if (stream.state === 'unopened') stream.forget()
     this.#deferred.send(stream)
     if (stream.alive !== undefined || stream.state === 'gone' || stream.state === 'diverged') return true
@@ -369,13 +354,6 @@ export class Replay {
     return true
   }
 
-  #deliverFinished(connection: Connection): void {
-    this.#options.held.deliver(connection, nowhere)
-    if (!this.#options.dataPath.connections.has(connection.id)) return
-    this.#counts.reset++
-    this.#options.dataPath.kill(connection, 'guest-reset')
-  }
-
   // ---- ends
 
   /**
@@ -405,95 +383,5 @@ export class Replay {
       dataPath.kill(alive, ending)
     }
     this.#options.diverged(reason)
-  }
-
-  /** Whether it has a client and waits for nothing but those that were set aside. */
-  #isOther(stream: ReplayStream): boolean {
-    return stream.alive !== undefined && stream.isJoined && !this.#aside.has(stream)
-  }
-
-  /** What those that were set aside wait for may come of what another client does next. */
-  #serveOthers(): void {
-    for (const stream of this.#streams.values()) {
-      const { alive } = stream
-      if (alive === undefined || !this.#isOther(stream)) continue
-      if (!this.#isSettled(stream)) this.#stall.at(stream, nowhere)
-      else if (stream.isJoined) {
-        this.#goLive(stream, alive)
-        this.#options.dataPath.thawOne(alive)
-      }
-    }
-  }
-
-  /**
-   * The tail is sent: waits until every client's connection stands where its client left it, then goes live.
-   */
-  #settle(): void {
-    // One that stands where its client left it stays there: nothing more is sent.
-    this.#settlingSince ??= this.#now
-    const unsettled = this.#unsettled ??= [...this.#streams.values()].reverse()
-    for (let last = unsettled.at(-1); last !== undefined; last = unsettled.at(-1)) {
-      if (!this.#isSettled(last)) return this.#stall.at(last, nowhere)
-      unsettled.pop()
-    }
-    this.#finished = true
-    this.#joins.end()
-    this.#beginLive()
-    for (const stream of this.#streams.values()) {
-      this.#counts.unverifiedBytes += stream.comparison.unverifiedBytes
-      if (stream.state !== 'joined' && stream.state !== 'diverged') continue
-      if (stream.alive === undefined || stream.state === 'diverged') stream.leave()
-      else this.#goLive(stream, stream.alive)
-    }
-    this.#settleOthers()
-    this.#options.done()
-  }
-
-  #beginLive(): void {
-    if (this.#isLive) return
-    this.#isLive = true
-    this.#options.goingLive()
-  }
-
-  /** A stream that has diverged and talks on and on is not waited for without end. */
-  get #isSettlingLong(): boolean {
-    return this.#now - (this.#settlingSince ?? this.#now) >= this.#options.settings.replayTimeoutMs
-  }
-
-  #isSettled(stream: ReplayStream): boolean {
-    if (stream.state === 'gone' || stream.state === 'unopened' || stream.state === 'live') return true
-    if (stream.state === 'resolving') return false
-    if (stream.state === 'diverged') {
-      return stream.quiet || stream.comparison.end !== 'open' || this.#isSettlingLong
-    }
-    const { alive } = stream
-    if (alive === undefined) return true
-    const bytes = outputOffset(alive.endReleased ? alive.released - 1 : alive.released)
-    stream.want(bytes, alive.releasedHash)
-    if (!stream.reach(alive.released)) return this.#endedEarly(stream)
-    this.#compared(stream)
-    return true
-  }
-
-  #endedEarly(stream: ReplayStream): boolean {
-    if (stream.comparison.end === 'open') return false
-    this.#diverge(stream, 'it ended before it had made again what it had said')
-    return true
-  }
-
-  #goLive(stream: ReplayStream, connection: Connection): void {
-    if (stream.side === undefined && stream.comparison.end !== 'reset') return
-    this.#counts.kept++
-    this.#beginLive()
-    stream.handOver(() => this.#options.dataPath.rejoin(connection, stream.side, stream.path))
-  }
-
-  /** Clients whose connection has no place in the tail: the guest had finished with it before the mark. */
-  #settleOthers(): void {
-    const { dataPath } = this.#options
-    for (const connection of [...dataPath.connections.values()]) {
-      if (this.#streams.has(connection.id) || dataPath.isWaiting(connection)) continue
-      this.#deliverFinished(connection)
-    }
   }
 }

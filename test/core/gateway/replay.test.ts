@@ -204,6 +204,19 @@ void t.test('...also if the client has been given more since: what is made again
   t.end()
 })
 
+void t.test('...but for what the guest takes for received and nobody had read: that is reported', t => {
+  const { rig, pair: { client } } = asked()
+  tail(rig, ...tailOfAsked)
+  const guest = rig.knows(1, 0, 2)
+  guest.says('swer')
+  tailEnd(rig)
+  t.same(rig.reported('unverified'), [{ type: 'unverified', connection: 1, bytes: 4 }])
+  t.match(rig.gateway.lastFailover, { kept: 1, diverged: 0, unverifiedBytes: 4 })
+  guest.says(', and more')
+  t.same(client.told, ['answer', ', and more'])
+  t.end()
+})
+
 void t.test('a guest side that was paused for held output is read again in the new generation', t => {
   const { rig, pair: { client, guest } } = withClient({ connectionBytes: 10 })
   client.says('question')

@@ -32,6 +32,8 @@ export class Checks {
   readonly #counted = new Map<string, { readonly checkpoint: number, readonly history: string }>()
   #active: Guest | undefined
   #anyReleased = false
+  /** Clients that may have been told what the guest no longer knows: it could not be compared. */
+  readonly #unverified = new Set<number>()
   /** The guest is known to have diverged, or an operator accepted a loss. */
   excused = false
 
@@ -98,6 +100,8 @@ export class Checks {
     this.#world.fail(4,
       `counter ${key} had the value ${value} for client ${known} and again for client ${client}`)
   }
+
+  isUnverified(client: number): boolean { return this.#unverified.has(client) }
 
   clientReset(client: Client): void {
     this.#world.count('resets')
@@ -205,6 +209,9 @@ export class Checks {
         this.excused = true
         return
       case 'diverged': return this.#diverged(this.clientOf(report.connection), report.alive, report.reason)
+      case 'unverified':
+        this.#unverified.add(this.clientOf(report.connection))
+        return
       case 'failover-done': return this.#failedOver(report.summary)
       default:
     }
@@ -245,10 +252,11 @@ export class Checks {
     this.#world.failoverEnded(summary)
     const core = this.#world.gateway.core
     const guest = this.#active
-    if (core === undefined || guest === undefined || summary.unverifiedBytes > 0) return
+    if (core === undefined || guest === undefined) return
     for (const connection of core.dataPath.connections.values()) {
       const client = this.clientOf(connection.id)
-      if (connection.connected) checkKept(this.#world, guest, client, this.given(client))
+      if (!connection.connected || this.#unverified.has(client)) continue
+      checkKept(this.#world, guest, client, this.given(client))
     }
   }
 
