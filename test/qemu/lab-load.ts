@@ -11,8 +11,8 @@ import { redisMachine, type RedisMachineOptions } from './lab-guest.ts'
 const patient = {
   checkpoint_interval: '2s', heartbeat: '{ interval: 200ms, misses: 8 }', lease: '2s'
 } as const
-/** The moment of a kill is chosen from so many milliseconds after a checkpoint that counts. */
-const killWithinMs = 1500
+/** The moment of a kill is chosen from so many replies to each worker after a checkpoint that counts. */
+const killWithinReplies = 40
 
 export interface RedisClusterOptions
   extends Omit<ClusterOptions, 'kind'>, Pick<RedisMachineOptions, 'family' | 'services'> {}
@@ -43,19 +43,12 @@ export function allRight(t: Test, figures: Figures): void {
   t.equal(wrongResets(figures), 0, 'no connection was reset')
 }
 
-/** Some moment within so many milliseconds. */
-export function someMoment(withinMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(() => { resolve() }, Math.random() * withinMs)
-  })
-}
-
 /** Kills a host at a random moment between two checkpoints, and looks at every client after the failover. */
 export async function killUnderLoad(
   t: Test, cluster: Cluster, host: HostName, load: RedisLoad
 ): Promise<void> {
   await cluster.log.next('checkpoint.counted')
-  await someMoment(killWithinMs)
+  await load.answers(Math.floor(Math.random() * killWithinReplies * load.workers))
   const done = await cluster.failOverFrom(host)
   allRight(t, await load.heard())
   t.comment(`${host}: ${JSON.stringify(done)}`)

@@ -7,13 +7,11 @@ import { Workers } from './workers.ts'
  *
  *     redis-load HOST PORT PREFIX KIND=COUNT ...
  *
- * Orders come on stdin, a word a line, and each is answered with a line of JSON on stdout: `heard` when every
- * worker has finished another round, `figures` at once, `finish` when all have finished and every counter was
- * read again; then it ends, with status 1 if something was wrong.
+ * Orders come on stdin, one a line, and each is answered with a line of JSON on stdout: `heard` when every
+ * worker has finished another round, `answers N` when so many more replies have come, `figures` at once,
+ * `finish` when all have finished and every counter was read again; then it ends, with status 1 if something
+ * was wrong.
  */
-
-/** How often it is looked whether all have been heard, in milliseconds. */
-const lookEveryMs = 20
 
 const [host = '', port = '', prefix = '', ...counts] = process.argv.slice(2)
 const workers = new Workers({ host, port: Number(port), prefix })
@@ -23,8 +21,10 @@ for (const text of counts) {
   workers.start(kind, Number(count))
 }
 
-for await (const order of createInterface({ input: process.stdin })) {
+for await (const line of createInterface({ input: process.stdin })) {
+  const [order = '', count = ''] = line.split(' ')
   if (order === 'heard') await allHeard()
+  if (order === 'answers') await answered(Number(count))
   if (order === 'finish') await workers.finish()
   process.stdout.write(`${JSON.stringify({ order, figures: workers.figures })}\n`)
   if (order === 'finish') process.exit(workers.figures.wrongCount > 0 ? 1 : 0)
@@ -37,13 +37,15 @@ function isKind(text: string): text is Kind {
 /** Every worker, but those whose connection is lost for good. */
 function allHeard(): Promise<void> {
   workers.forget()
-  return new Promise((resolve) => {
-    const timer = setInterval(() => {
-      const { resets } = workers.figures
-      const gone = kinds.reduce((sum, kind) => sum + (kind === 'shared' ? 0 : resets[kind]), 0)
-      if (workers.heard < workers.count - gone) return
-      clearInterval(timer)
-      resolve()
-    }, lookEveryMs)
+  return workers.until(() => {
+    const { resets } = workers.figures
+    const gone = kinds.reduce((sum, kind) => sum + (kind === 'shared' ? 0 : resets[kind]), 0)
+    return workers.heard >= workers.count - gone
   })
+}
+
+function answered(count: number): Promise<void> {
+  const { figures } = workers
+  const wanted = figures.answered + count
+  return workers.until(() => figures.answered >= wanted)
 }

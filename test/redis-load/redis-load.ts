@@ -15,20 +15,22 @@ export interface RedisLoadOptions {
   readonly within?: readonly string[]
 }
 
-type Order = 'heard' | 'figures' | 'finish'
+type Order = 'heard' | 'answers' | 'figures' | 'finish'
 interface Answer { readonly order: Order, readonly figures: Figures }
 
 const program = fileURLToPath(new URL('main.ts', import.meta.url))
 
 /** The checking load (test/redis-load/main.ts) as a process. It ends with the test. */
 export class RedisLoad {
+  readonly workers: number
   readonly #child: ChildProcess
   readonly #exit: Promise<number | null>
   #lastWords = ''
   #answered: ((answer: Answer) => void) | undefined
 
-  private constructor(child: ChildProcess) {
+  private constructor(child: ChildProcess, workers: number) {
     this.#child = child
+    this.workers = workers
     this.#exit = once(child, 'exit').then(([code]) => code as number | null)
     child.stderr?.on('data', (bytes: Buffer) => {
       this.#lastWords = (this.#lastWords + bytes.toString()).slice(-2000)
@@ -46,11 +48,14 @@ export class RedisLoad {
     ]
     const child = spawn(command, words, { stdio: ['pipe', 'pipe', 'pipe'] })
     t.teardown(() => child.kill('SIGKILL'))
-    return new RedisLoad(child)
+    return new RedisLoad(child, Object.values(workers).reduce((sum, count) => sum + count, 0))
   }
 
   /** Resolves when every worker has finished another round. */
   heard(): Promise<Figures> { return this.#ask('heard') }
+
+  /** Resolves when so many more replies have come. */
+  answers(count: number): Promise<Figures> { return this.#ask('answers', count) }
 
   figures(): Promise<Figures> { return this.#ask('figures') }
 
@@ -61,9 +66,9 @@ export class RedisLoad {
     return figures
   }
 
-  async #ask(order: Order): Promise<Figures> {
+  async #ask(order: Order, count?: number): Promise<Figures> {
     const answer = new Promise<Answer>((resolve) => { this.#answered = resolve })
-    this.#child.stdin?.write(`${order}\n`)
+    this.#child.stdin?.write(count === undefined ? `${order}\n` : `${order} ${count}\n`)
     const over = this.#exit.then((code): never => {
       throw new Error(`the load ended with ${code} before it answered: ${this.#lastWords}`)
     })

@@ -39,6 +39,8 @@ export class Workers {
   readonly #running: Promise<void>[] = []
   #heard = new Set<string>()
   #stopping = false
+  /** Called when something was answered or lost, or a round finished. */
+  #moved: (() => void) | undefined
 
   constructor(target: Target) {
     this.#target = target
@@ -54,6 +56,18 @@ export class Workers {
 
   start(kind: Kind, count: number): void {
     for (let n = 0; n < count; n++) this.#running.push(this.#keep(kind, `${kind}:${n}`, n))
+  }
+
+  /** Resolves as soon as `holds`, which may change with every answer and loss. One waits at a time. */
+  until(holds: () => boolean): Promise<void> {
+    if (holds()) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#moved = () => {
+        if (!holds()) return
+        this.#moved = undefined
+        resolve()
+      }
+    })
   }
 
   /** Lets every worker finish its round, then reads every counter once more. */
@@ -83,6 +97,7 @@ export class Workers {
       answered: (ms) => {
         this.figures.answered++
         this.figures.longestPauseMs = Math.max(this.figures.longestPauseMs, ms)
+        this.#moved?.()
       },
       unasked: (reply) => addWrong(this.figures, `nobody had asked for ${inspect(reply)}`)
     })
@@ -103,6 +118,7 @@ export class Workers {
       } catch (error) {
         if (!(error instanceof ConnectionLost)) throw error
         this.figures.resets[kind]++
+        this.#moved?.()
       } finally {
         for (const client of clients) client.close()
       }
@@ -119,6 +135,7 @@ export class Workers {
     for (let count = 1; !this.#stopping; count++) {
       await round(count)
       this.#heard.add(name)
+      this.#moved?.()
       await think()
     }
   }
