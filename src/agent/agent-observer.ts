@@ -38,7 +38,7 @@ function linesOf(logger: Logger): Lines {
       logger.event('guest.restored', { guest, checkpoint, generation, ms })
     },
     counted: ({ guest, checkpoint, mark, bytes }) => {
-      logger.event('checkpoint.counted', { guest, checkpoint, mark, bytes, durationMs: null, pauseMs: null })
+      logger.event('checkpoint.counted', { guest, checkpoint, mark, bytes, durationMs: null })
     },
     'checkpoint-failed': failed,
     'image-refused': failed,
@@ -65,8 +65,9 @@ export class AgentObserver implements GuestObserver {
   #host: GuestHost | undefined
   #leaseTimer: NodeJS.Timeout | undefined
   #leaseEnd = 0
-  /** When the checkpoint under way began. */
+  /** When the checkpoint under way began, and how long the guest stood still for it. */
   #checkpointBegan: Millis | undefined
+  #pauseMs: number | null = null
 
   constructor(guest: string, logger: Logger, metrics: AgentMetrics) {
     this.#guest = guest
@@ -115,6 +116,7 @@ export class AgentObserver implements GuestObserver {
   }
 
   paused(ms: number): void {
+    this.#pauseMs = tenths(ms)
     this.#metrics.checkpointPauseSeconds.with({ guest: this.#guest }).observe(ms / 1000)
   }
 
@@ -161,14 +163,23 @@ export class AgentObserver implements GuestObserver {
     const guest = this.#guest
     const { checkpoints, checkpointSeconds, restoreSeconds, staleMessages } = this.#metrics
     const { type, ms = 0 } = report
-    if (type === 'checkpoint-begun') this.#checkpointBegan = now
+    if (type === 'checkpoint-begun') this.#begun(now)
     if (type === 'checkpoint-failed') checkpoints.with({ guest, result: 'failed' }).value++
     if (type === 'image-refused') checkpoints.with({ guest, result: 'refused' }).value++
     if (type === 'stale') staleMessages.with({ guest }).value++
     if (type === 'promoted') restoreSeconds.with({ guest }).observe(ms / 1000)
     if (type !== 'checkpoint-stored') return
     checkpoints.with({ guest, result: 'counted' }).value++
-    checkpointSeconds.with({ guest }).observe((now - (this.#checkpointBegan ?? now)) / 1000)
+    const durationMs = now - (this.#checkpointBegan ?? now)
+    checkpointSeconds.with({ guest }).observe(durationMs / 1000)
+    this.#logger.event('checkpoint.stored', {
+      guest, checkpoint: report.checkpoint ?? 0, durationMs: tenths(durationMs), pauseMs: this.#pauseMs
+    })
+  }
+
+  #begun(now: Millis): void {
+    this.#checkpointBegan = now
+    this.#pauseMs = null
   }
 
   #log(report: AgentReport): void {
@@ -184,4 +195,8 @@ export class AgentObserver implements GuestObserver {
     if (core?.role !== 'primary') return
     this.#logger.event('guest.started', { guest: this.#guest, endpoints: core.endpoints.join(' ') })
   }
+}
+
+function tenths(ms: number): number {
+  return Math.round(ms * 10) / 10
 }

@@ -11,8 +11,6 @@ export interface PumpOptions {
   now(): Millis
   /** Resolves when the link to the backup takes more; rejects when it is gone. */
   drained(): Promise<void>
-  /** The guest stood still for its mark, for so many milliseconds. */
-  paused(ms: number): void
   /** Runs what tells the core something; afterwards its deadlines may have changed. */
   tell(call: () => void): void
 }
@@ -97,12 +95,10 @@ export class CheckpointPump {
 
   async #standing(): Promise<void> {
     if (!this.#aborted) {
-      const since = this.#options.now()
       const runOn = await new Promise<boolean>(resolve => {
         this.#verdict = resolve
         this.#tell(now => { this.#events.standing(now) })
       })
-      this.#options.paused(this.#options.now() - since)
       if (runOn) return
     }
     throw new TailgateError('E_ENGINE', 'the checkpoint was given up while the guest stood still')

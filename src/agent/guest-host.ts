@@ -93,6 +93,7 @@ export class GuestHost {
       endpoints: engine.endpoints, images: parts.images.images,
       limits: { ...defaultAgentLimits, imageBytesMax: config.limits.imageBytes }
     })
+    engine.onPaused = ms => { options.observer.paused(ms) }
     engine.onFailure = reason => { this.#tell(at => { this.core.guestFailed(at, reason) }) }
     this.#images.onBacklog = hold => { this.#holdSource(hold) }
     this.log.onRecovery = ({ torn, lastLsn }) => {
@@ -211,8 +212,7 @@ export class GuestHost {
       beginCheckpoint: (checkpoint, events) => {
         const pump = this.#pump = new CheckpointPump({
           engine: this.#options.engine, spoolBytes: this.#options.config.limits.spoolBytes, now,
-          drained: () => this.#peer.drained(), tell: call => { this.#tell(() => { call() }) },
-          paused: ms => { this.#options.observer.paused(ms) }
+          drained: () => this.#peer.drained(), tell: call => { this.#tell(() => { call() }) }
         }, checkpoint, events)
         void pump.run()
       },

@@ -18,6 +18,7 @@ export interface FixedServiceOptions {
 class FixedService {
   readonly canRestore = false
   onFailure: ((reason: string) => void) | undefined
+  onPaused: ((ms: number) => void) | undefined
   readonly #name: string
   readonly #endpoints: readonly string[]
   #running = false
@@ -111,6 +112,7 @@ export class BlackholeEngine extends FixedService implements Engine {
     if (this.#checkpointing) throw new TailgateError('E_ENGINE', 'another checkpoint is being taken')
     this.#checkpointing = true
     const stopped: number[] = []
+    const since = performance.now()
     try {
       for (const pid of await this.#pids()) {
         stop(pid)
@@ -120,6 +122,7 @@ export class BlackholeEngine extends FixedService implements Engine {
     } finally {
       this.#checkpointing = false
       for (const pid of stopped) letRunOn(pid)
+      this.onPaused?.(performance.now() - since)
     }
   }
 

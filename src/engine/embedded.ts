@@ -28,6 +28,7 @@ export class EmbeddedEngine implements Engine {
   readonly name = 'embedded'
   readonly canRestore = true
   onFailure: ((reason: string) => void) | undefined
+  onPaused: ((ms: number) => void) | undefined
   #options: EmbeddedEngineOptions
   #guest: GuestHandle | undefined
   #condition: GuestCondition = 'absent'
@@ -70,6 +71,7 @@ export class EmbeddedEngine implements Engine {
     this.#checkpointing = true
     try {
       await guest.image.ready(this.#silenceMs)
+      const since = performance.now()
       await this.#stand(guest)
       guest.image.begin()
       let keep = false
@@ -78,6 +80,7 @@ export class EmbeddedEngine implements Engine {
         keep = true
       } finally {
         guest.verdict(keep, this.#leaseDeadline)
+        this.onPaused?.(performance.now() - since)
         // A refused image is dropped by the guest without being told once more.
         if (!keep) guest.image.drop()
       }

@@ -46,4 +46,6 @@ export interface Engine {
   standBy?(): Promise<void>
   /** Called when the guest fails by itself; once per start or restore. */
   onFailure: ((reason: string) => void) | undefined
+  /** Called when the guest runs on after it stood still for a checkpoint, for so many milliseconds. */
+  onPaused: ((ms: number) => void) | undefined
 }

@@ -59,6 +59,7 @@ export class QemuEngine implements Engine {
   readonly name = 'qemu'
   readonly canRestore: boolean
   onFailure: ((reason: string) => void) | undefined
+  onPaused: ((ms: number) => void) | undefined
   readonly #options: QemuEngineOptions
   readonly #disks: QemuDisks
   #condition: GuestCondition = 'absent'
@@ -299,6 +300,7 @@ export class QemuEngine implements Engine {
     const stream = await OutgoingStream.listen(path, queuedBytes, this.#silenceMs)
     let saving: Promise<string | undefined> | undefined
     try {
+      this.#timePause(machine)
       await stand(qmp)
       const frozen = await this.#disks.freeze(qmp)
       await standing()
@@ -321,6 +323,15 @@ export class QemuEngine implements Engine {
       stream.close()
       this.#disks.merge(qmp)
     }
+  }
+
+  #timePause({ qmp }: QemuMachine): void {
+    const since = performance.now()
+    const forget = qmp.listen(({ name }) => {
+      if (name !== 'RESUME') return
+      forget()
+      this.onPaused?.(performance.now() - since)
+    })
   }
 
   /** How guests are saved on this host; found out by trying, once for each QEMU at its first checkpoint. */

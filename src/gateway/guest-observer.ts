@@ -174,13 +174,13 @@ export class GuestObserver {
     const markAt = this.#marks.find(mark => mark.checkpoint === report.checkpoint)?.at
     const durationMs = markAt === undefined ? null : Math.round((now - markAt) * 10) / 10
     const status = {
-      id: report.checkpoint, mark: report.mark, bytes: report.bytes, durationMs, pauseMs: null
+      id: report.checkpoint, mark: report.mark, bytes: report.bytes, durationMs
     }
     this.checkpoint = { status, markAt: markAt ?? now }
     this.#metrics.checkpoints.with({ guest, result: 'counted' }).value++
     if (durationMs !== null) this.#metrics.checkpointSeconds.with({ guest }).observe(durationMs / 1000)
     this.#logger.event('checkpoint.counted', {
-      guest, checkpoint: report.checkpoint, mark: report.mark, bytes: report.bytes, durationMs, pauseMs: null
+      guest, checkpoint: report.checkpoint, mark: report.mark, bytes: report.bytes, durationMs
     })
   }
 

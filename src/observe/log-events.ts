@@ -59,9 +59,10 @@ export const logEvents = {
 
   'checkpoint.counted': event('info', 'a checkpoint counts',
     {
-      guest: 'string', checkpoint: 'number', mark: 'number', bytes: 'number', durationMs: 'number?',
-      pauseMs: 'number?'
+      guest: 'string', checkpoint: 'number', mark: 'number', bytes: 'number', durationMs: 'number?'
     }),
+  'checkpoint.stored': event('info', 'the backup has stored a checkpoint of the guest that runs here',
+    { guest: 'string', checkpoint: 'number', durationMs: 'number?', pauseMs: 'number?' }),
   'checkpoint.failed': event('warn', 'a checkpoint does not count',
     { guest: 'string', checkpoint: 'number', reason: 'string' }),
 

@@ -157,9 +157,8 @@ function serviceRow(service: ServiceStatus): string[] {
 
 function checkpointText(checkpoint: CheckpointStatus): string {
   const took = checkpoint.durationMs === null ? '' : `, took ${durationText(checkpoint.durationMs)}`
-  const pause = checkpoint.pauseMs === null ? '' : `, guest stood still ${durationText(checkpoint.pauseMs)}`
   return `checkpoint ${checkpoint.id}, mark ${checkpoint.mark}, ${durationText(checkpoint.ageMs)} ago, `
-    + `${bytesText(checkpoint.bytes)}${took}${pause}`
+    + `${bytesText(checkpoint.bytes)}${took}`
 }
 
 function tailText(tail: TailStatus): string {

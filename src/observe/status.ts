@@ -136,8 +136,6 @@ export interface CheckpointStatus {
   readonly bytes: number
   /** From the guest's stop to the moment it counted. */
   readonly durationMs: number | null
-  /** How long the guest stood still, as the gateway saw it. */
-  readonly pauseMs: number | null
 }
 
 export interface TailStatus {

@@ -20,7 +20,7 @@ function pump(
   const standing = new Promise<void>(resolve => { stands = resolve })
   const it = new CheckpointPump({
     engine: engineWith(checkpoint), spoolBytes: 4, now: () => millis(1), drained: () => Promise.resolve(),
-    tell: call => { call() }, paused: () => undefined, ...some
+    tell: call => { call() }, ...some
   }, checkpointId(1), {
     standing: () => {
       heard.push('standing')

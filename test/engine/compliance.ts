@@ -53,6 +53,8 @@ export function engineCompliance(test: Test, under: EngineUnderTest): void {
     const engine = await under.make(t)
     await engine.start()
     const steps: string[] = []
+    const pauses: number[] = []
+    engine.onPaused = (ms) => { pauses.push(ms) }
     for await (const piece of engine.checkpoint(async () => {
       await t.rejects(take(engine), { code: 'E_ENGINE' }, 'one at a time')
       steps.push('mark')
@@ -62,6 +64,8 @@ export function engineCompliance(test: Test, under: EngineUnderTest): void {
     }
     t.equal(steps[0], 'mark', 'nothing of the image comes before the mark')
     if (engine.canRestore) t.ok(steps.length > 1)
+    t.equal(pauses.length, 1, 'it says how long the guest stood still')
+    t.ok(pauses.every((ms) => ms > 0))
     await take(engine)
     await engine.stop()
   })

@@ -27,7 +27,7 @@ export const shop: GuestStatus = {
   heldBytes: 2048,
   heldBytesMax: 64 * mib,
   epochsInFlight: 1,
-  checkpoint: { id: 7, mark: 900, ageMs: 2100, bytes: 33 * mib, durationMs: 140, pauseMs: 6 },
+  checkpoint: { id: 7, mark: 900, ageMs: 2100, bytes: 33 * mib, durationMs: 140 },
   tail: { bytes: 1.2 * mib, records: 307, connections: 41 },
   lastFailover: null,
   divergence: { diverged: false, connections: 0, unverifiedBytes: 0 }

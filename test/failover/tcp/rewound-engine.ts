@@ -21,6 +21,7 @@ export class RewoundEngine implements Engine {
   readonly name = 'rewound'
   readonly canRestore = true
   onFailure: ((reason: string) => void) | undefined
+  onPaused: ((ms: number) => void) | undefined
   readonly #options: RewoundEngineOptions
   #condition: GuestCondition = 'absent'
 
