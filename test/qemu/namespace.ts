@@ -98,6 +98,11 @@ export class TapInNamespace implements GuestNetwork {
     await this.#ip('neighbour', 'flush', 'dev', 'guests')
   }
 
+  adopt(): Promise<void> {
+    this.#told('adopt')
+    return Promise.resolve()
+  }
+
   async open(): Promise<void> {
     this.#told('open')
     await this.#ip('link', 'set', this.device, 'up')
