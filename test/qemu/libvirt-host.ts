@@ -40,7 +40,8 @@ export class LibvirtHost {
   }
 
   static start(machine: Machine): LibvirtHost {
-    // It goes into the background when its socket takes connections, and answers them when it is ready.
+    // They go into the background when their sockets take connections, and answer them when they are ready.
+    machine.run(['virtlogd', '-d'])
     machine.run(['libvirtd', '-d'])
     return new LibvirtHost(machine)
   }

@@ -37,10 +37,10 @@ void t.test('a domain of libvirt goes on elsewhere, with its connections', async
   printed = libvirt.argumentsOf('redis')
   await cluster.writeAgentFile('host-b')
   for (const name of ['host-a', 'host-b', 'gateway'] as const) cluster.start(name)
+  await cluster.log.until('guest.protected')
 
   const client = await cluster.client(t)
   t.equal(await client.ask('INCR n', ':1\r\n'), ':1\r\n')
-  await cluster.log.until('guest.protected')
   await cluster.log.next('checkpoint.counted')
   t.equal(await client.ask('INCR n', ':2\r\n'), ':2\r\n', 'this one is in the log')
   t.equal(libvirt.virsh('domstate', 'redis'), 'running', 'libvirt takes no offence at the checkpoints')
