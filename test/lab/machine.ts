@@ -8,9 +8,9 @@ const looksMax = 100_000
 /** Stopped, dead and not yet waited for, or gone. */
 const doesNothing: readonly string[] = ['T', 'Z', 'X', '']
 /**
- * Its first process holds the machine's namespaces, and ends when the one that booted it does. It is a shell to
- * the end: the first process is given all orphans, and who waits for one of them to be gone waits for ever where
- * the first process does not.
+ * Its first process holds the machine's namespaces, and ends when the one that booted it does. It is a shell
+ * to the end: the first process is given all orphans, and who waits for one of them to be gone waits for ever
+ * where the first process does not.
  */
 const init = 'ip link set dev lo up && echo up && cat; exit $?'
 

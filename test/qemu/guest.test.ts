@@ -154,9 +154,18 @@ if (host !== undefined) {
     const guest = await RedisGuest.make(t, host,
       { attach: join(directory, 'watch'), arguments: undefined, network: owner.network }, owner.space)
     t.equal(guest.engine.canRestore, false)
-    // The tap is there, with the guest on it: preparing it anew would take it away.
-    owner.network.prepare = () => Promise.resolve()
+    owner.network.adopt = () => Promise.reject(new Error('no such tap'))
+    await t.rejects(guest.engine.start(), { code: 'E_ENGINE', message: /no such tap/ })
+    const seen = await watch(directory)
+    t.match(await seen.execute('query-status'), { status: 'running' }, 'what is refused is left running')
+    seen.close()
+    let adopted = false
+    owner.network.adopt = () => {
+      adopted = true
+      return Promise.resolve()
+    }
     await guest.engine.start()
+    t.ok(adopted)
     const image = await take(guest.engine)
     t.same(guest.notices, ['checkpoints are made by plain'])
     t.equal(await owner.ask('GET key'), 'theirs')

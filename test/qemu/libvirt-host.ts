@@ -1,13 +1,15 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
 import type { Machine } from '../lab/machine.ts'
 
 const deploy = new URL('../../deploy/', import.meta.url)
 
 /**
- * Directories of a machine's own where libvirt keeps what it has, and where a domain's kernel is; and Debian's
- * user for QEMU, which the package of libvirt's service would have made. No control groups: they would be those
- * of the real machine, and stay behind.
+ * Directories of a machine's own where libvirt keeps what it has, and where a domain's kernel is; and
+ * Debian's user for QEMU, which the package of libvirt's service would have made. No control groups: they
+ * would be those of the real machine, and stay behind.
  */
 const furnish = `set -e
 umount -a -l -t cgroup,cgroup2
@@ -54,6 +56,24 @@ export class LibvirtHost {
 
   virsh(...words: readonly string[]): string {
     return this.#machine.run(['virsh', '--quiet', ...words]).trim()
+  }
+
+  /** Resolves when libvirt has seen a domain pause, and run on after that. */
+  async pausesAndResumes(t: Test, domain: string): Promise<void> {
+    // Not through a pipe's buffer, which would keep the first events until there are many.
+    const words = ['stdbuf', '-oL', 'virsh', 'event', '--domain', domain, '--event', 'lifecycle', '--loop']
+    const [program, ...args] = [...this.#machine.enter, ...words]
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    t.teardown(() => child.kill('SIGKILL'))
+    let paused = false
+    for await (const line of createInterface({ input: child.stdout })) {
+      paused ||= line.includes('Suspended')
+      if (paused && line.includes('Resumed')) {
+        child.kill('SIGKILL')
+        return
+      }
+    }
+    throw new Error(`virsh ended before it saw ${domain} pause and run on`)
   }
 
   /** What deploy/libvirt-arguments.sh says of a domain. */
