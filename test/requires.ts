@@ -27,6 +27,8 @@ const packages: Readonly<Record<string, string>> = {
   nsenter: 'util-linux',
   'qemu-system-x86_64': 'qemu-system-x86',
   'qemu-img': 'qemu-utils',
+  libvirtd: 'libvirt-daemon',
+  virsh: 'libvirt-clients',
   cpio: 'cpio',
   mke2fs: 'e2fsprogs'
 }

@@ -43,11 +43,11 @@ export function engineOf(config: AgentGuestConfig, surroundings: EngineSurroundi
 }
 
 function qemu(config: QemuGuestConfig, { directory, networkOf, notice }: EngineSurroundings): QemuEngine {
-  const { program, attach, disks, endpoints, network: { tap, bridge, mac } } = config
+  const { program, attach, disks, endpoints, network: { tap, bridge, mac, card } } = config
   const addresses = [...new Set(endpoints.map(({ host }) => host))]
   return new QemuEngine({
     program, arguments: config.arguments, ...attach === undefined ? {} : { attach }, disks,
-    network: networkOf({ guest: config.name, tap, bridge, mac, addresses }), mac,
+    network: networkOf({ guest: config.name, tap, bridge, mac, addresses }), mac, card,
     endpoints: textsOf(endpoints), directory: join(directory, 'qemu'), notice
   })
 }

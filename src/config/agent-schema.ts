@@ -14,9 +14,12 @@ const limits = table('table', {
 })
 
 const network = table('table', {
-  tap: required(device, "The device that the guest's network card is joined to; the agent makes it."),
+  tap: required(device, "The device that the guest's network card is joined to. The agent makes it; "
+    + "that of a machine to which it attaches is there already."),
   bridge: required(device, "The bridge that it is put on, which leads to the gateway and the other hosts."),
-  mac: required(mac, "The card's address: the same on every host, and no other machine's.")
+  mac: required(mac, "The card's address: the same on every host, and no other machine's."),
+  card: many(list('list of properties', text), 'More properties of the card (`-device virtio-net-pci,…`): '
+    + '`bus` and `addr` where another program has put it, in a machine that the agent attaches to elsewhere.')
 })
 
 const disk = table('disk', {

@@ -2,6 +2,7 @@ import { join, resolve } from 'node:path'
 import type { AgentFile } from './agent-schema.ts'
 import { checkProgram, type Checking } from './checks.ts'
 import type { Path } from './problems.ts'
+import { attachedStreamSocket, ownStreamSocket, socketPathMax } from './qemu-sockets.ts'
 import type { Loose } from './shape.ts'
 
 type LooseGuest = Loose<AgentFile['guests'][number]>
@@ -12,9 +13,6 @@ const ownOptions: ReadonlyMap<string, string> = new Map([
   ...['qmp', 'qmp-pretty', 'S', 'incoming', 'loadvm', 'daemonize', 'pidfile', 'snapshot', 'preconfig']
     .map((word) => [word, 'the agent decides that'] as const)
 ])
-
-/** A Linux `sun_path` has 108 bytes, the last of which is 0. */
-const socketPathMax = 107
 
 /** Reports what does not fit together in a guest of the engine `qemu`. */
 export function checkQemu(
@@ -38,10 +36,20 @@ export function checkQemu(
     if (why !== undefined) problems.report([...path, 'arguments', i], `'${word}' has no place here: ${why}`)
   }
   checkProgram(checking, [...path, 'qemu'], guest.qemu ?? [])
-  if (dataDir === undefined || guest.name === undefined) return
-  const socket = join(resolve(directory, dataDir), encodeURIComponent(guest.name), 'qemu', 'stream.sock')
+  const socket = streamSocketOf(guest, directory, dataDir)
+  if (socket === undefined) return
   const length = Buffer.byteLength(socket)
   if (length <= socketPathMax) return
+  const chosen = guest.qmp === undefined ? 'data_dir' : 'qmp'
   problems.report(path, `QEMU sends checkpoints to the socket ${socket}, and the path of one may have `
-    + `${socketPathMax} bytes, not ${length}: choose a shorter \`data_dir\``)
+    + `${socketPathMax} bytes, not ${length}: choose a shorter \`${chosen}\``)
+}
+
+/** Undefined where what it is made of is missing. */
+function streamSocketOf(
+  { name, qmp }: LooseGuest, directory: string, dataDir: string | undefined
+): string | undefined {
+  if (qmp !== undefined) return attachedStreamSocket(resolve(directory, qmp))
+  if (dataDir === undefined || name === undefined) return undefined
+  return ownStreamSocket(join(resolve(directory, dataDir), encodeURIComponent(name), 'qemu'))
 }

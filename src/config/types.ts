@@ -158,12 +158,14 @@ export interface QemuGuestConfig {
 
 /** A guest's way onto the wire on one host. */
 export interface GuestNetworkConfig {
-  /** The device that the guest's card is joined to; made by the agent. */
+  /** The device that the guest's card is joined to; made by the agent, or adopted with the machine. */
   readonly tap: string
   /** The bridge that it is put on. */
   readonly bridge: string
   /** The card's address, the same on every host. */
   readonly mac: string
+  /** More properties of the card, as `addr=0x2`. */
+  readonly card: readonly string[]
 }
 
 export type AgentGuestConfig = QemuGuestConfig | EmbeddedGuestConfig | BlackholeGuestConfig | BareGuestConfig

@@ -11,6 +11,11 @@ export interface GuestNetwork {
   /** Makes device and gate, shut, whatever was left of them by a process before. Rejects with E_ENGINE. */
   prepare(): Promise<void>
   /**
+   * Lays the gate, shut, before a device that is there already, with somebody's guest behind it, and only
+   * then puts it on the bridge. {@link close} takes it off again and leaves it. Rejects with E_ENGINE.
+   */
+  adopt(): Promise<void>
+  /**
    * Opens the gate: for good where no lease was ever given, for what remains of the lease otherwise. Rejects
    * with E_ENGINE.
    */
@@ -26,6 +31,6 @@ export interface GuestNetwork {
   announce(): Promise<void>
   /** Called when the gate cannot be kept as ordered: the owner must end its guest. */
   onFailure: ((reason: string) => void) | undefined
-  /** Removes device and gate. */
+  /** Removes gate and device; an adopted device stays, off the bridge. */
   close(): Promise<void>
 }

@@ -2,11 +2,20 @@ import { TailgateError } from '../base/errors.ts'
 import type { MachineDescription } from './qemu-image.ts'
 import { isObject, type QmpClient, type QmpEvent, type QmpObject } from './qmp.ts'
 
+/** A unix socket for a QEMU of another user's. */
+export interface StreamPlace {
+  readonly path: string
+  /** The user id that may connect. */
+  readonly owner: number
+}
+
 /** A QEMU with one guest, and what of it an engine holds. */
 export interface QemuMachine {
   readonly qmp: QmpClient
   /** Resolves when the process is gone, with a sentence that says what is known of the reason. */
   readonly gone: Promise<string>
+  /** Where it can be told to send a checkpoint; left out: anywhere. */
+  readonly stream?: StreamPlace
   /** Ends it; resolves when it is gone. */
   kill(): Promise<void>
 }

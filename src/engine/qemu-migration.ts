@@ -1,17 +1,26 @@
-import { rm } from 'node:fs/promises'
+import { lchown, rm } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import { once } from 'node:events'
 import { messageOf, TailgateError } from '../base/errors.ts'
+import { socketPathMax } from '../config/qemu-sockets.ts'
 import type { QmpClient, QmpEvent } from './qmp.ts'
 import { isObject } from './qmp.ts'
 
 /** How QEMU saves a guest: while it runs on, or while it stands. */
 export type SaveMode = 'background-snapshot' | 'plain'
 
-/** A Linux `sun_path` has 108 bytes, the last of which is 0; a longer path would be cut without a word. */
-const socketPathMax = 107
 /** Bytes a second: more than any memory has, which stands for no limit. */
 const unlimitedBandwidth = 100_000_000_000
+
+export interface StreamOptions {
+  readonly path: string
+  /** The user id that may connect, where it is not this process's. */
+  readonly owner: number | undefined
+  /** Bytes that may wait for the consumer. */
+  readonly queuedBytes: number
+  /** How long QEMU may send nothing, in milliseconds. */
+  readonly silenceMs: number
+}
 
 /**
  * A migration stream that QEMU writes into a unix socket, until its end.
@@ -42,9 +51,7 @@ export class OutgoingStream {
   }
 
   /** Waits for QEMU at `path`, where nothing or an old socket is. Rejects with E_ENGINE. */
-  static async listen(
-    path: string, queuedBytesMax: number, silenceMs: number
-  ): Promise<OutgoingStream> {
+  static async listen({ path, owner, queuedBytes, silenceMs }: StreamOptions): Promise<OutgoingStream> {
     if (Buffer.byteLength(path) > socketPathMax) {
       throw new TailgateError('E_ENGINE', `${path} is too long for a socket; `
         + `its path has at most ${socketPathMax} bytes: give the agent a shorter data_dir`)
@@ -54,10 +61,13 @@ export class OutgoingStream {
       await rm(path, { force: true })
       server.listen(path)
       await once(server, 'listening')
+      // Only an owner may write to a socket, that is, connect. What is followed here is no link.
+      if (owner !== undefined && owner !== process.geteuid?.()) await lchown(path, owner, -1)
     } catch (cause) {
+      server.close()
       throw new TailgateError('E_ENGINE', `no socket can be made at ${path}: ${messageOf(cause)}`, { cause })
     }
-    return new OutgoingStream(server, queuedBytesMax, silenceMs)
+    return new OutgoingStream(server, queuedBytes, silenceMs)
   }
 
   /** What has come, at most `bytesMax`; undefined at the end. Rejects with E_ENGINE. */

@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
 import { messageOf, TailgateError } from '../base/errors.ts'
+import { ownStreamSocket } from '../config/qemu-sockets.ts'
 import type { GuestCondition } from '../core/message.ts'
 import type { Engine } from './engine.ts'
 import type { GuestNetwork } from './guest-network.ts'
@@ -23,6 +23,8 @@ export interface QemuEngineOptions {
   readonly network: GuestNetwork
   /** The address of the guest's network card. */
   readonly mac: string
+  /** More properties of the card, as `addr=0x2`: where another program's machine has it. */
+  readonly card?: readonly string[]
   /** How the card is joined to the network's device: options of `-netdev`, without its id. */
   readonly netdev?: (device: string) => string
   /** Where the guest's services listen, `host:port` each: its own addresses, the same on every host. */
@@ -97,12 +99,9 @@ export class QemuEngine implements Engine {
     await this.#place(async () => {
       const { attach, network } = this.#options
       await this.#standDown()
-      await network.prepare()
       await endStale(this.#options.directory)
       await mkdir(this.#options.directory, { recursive: true, mode: 0o700 })
-      if (attach === undefined) await this.#disks.forStart()
-      const machine = attach === undefined ? await this.#launch(false)
-        : await AttachedQemu.attach(attach, this.#silenceMs)
+      const machine = attach === undefined ? await this.#launchForStart() : await this.#attach(attach)
       this.#hold(machine)
       await this.#refuseMedia(machine)
       await network.open()
@@ -236,7 +235,7 @@ export class QemuEngine implements Engine {
   }
 
   async #launch(incoming: boolean): Promise<QemuProcess> {
-    const { program, arguments: words, network, mac, directory } = this.#options
+    const { program, arguments: words, network, mac, card, directory } = this.#options
     if (words === undefined) {
       throw new TailgateError('E_ENGINE', 'this host has no `arguments` for QEMU: it can only attach')
     }
@@ -246,8 +245,27 @@ export class QemuEngine implements Engine {
       arguments: [...words, ...this.#disks.words],
       // Without a boot ROM the card's memory is the same whatever ROM files a host has.
       network: ['-netdev', `${netdev},id=tailgate`,
-        '-device', `virtio-net-pci,netdev=tailgate,mac=${mac},romfile=`]
+        '-device', ['virtio-net-pci,netdev=tailgate', `mac=${mac}`, 'romfile=', ...card ?? []].join(',')]
     })
+  }
+
+  async #launchForStart(): Promise<QemuProcess> {
+    await this.#options.network.prepare()
+    await this.#disks.forStart()
+    return this.#launch(false)
+  }
+
+  /** Until its network is opened the machine is its owner's, and what is wrong leaves it running. */
+  async #attach(path: string): Promise<AttachedQemu> {
+    const machine = await AttachedQemu.attach(path, this.#silenceMs)
+    try {
+      await this.#refuseMedia(machine)
+      await this.#options.network.adopt()
+      return machine
+    } catch (error) {
+      machine.qmp.close()
+      throw error
+    }
   }
 
   async #takeReady(): Promise<QemuProcess> {
@@ -290,14 +308,15 @@ export class QemuEngine implements Engine {
     machine: QemuMachine, standing: () => Promise<void>
   ): AsyncGenerator<Uint8Array, void> {
     const { qmp } = machine
-    const path = join(this.#options.directory, 'stream.sock')
+    const { path, owner } = machine.stream
+      ?? { path: ownStreamSocket(this.#options.directory), owner: undefined }
     await mustRun(qmp)
     await this.#refuseMedia(machine)
     const mode = await this.#readySaving(machine)
     const description = await describe(qmp, this.#disks.sizes)
     await this.#disks.settled()
     const queuedBytes = this.#options.queuedBytes ?? queuedBytesDefault
-    const stream = await OutgoingStream.listen(path, queuedBytes, this.#silenceMs)
+    const stream = await OutgoingStream.listen({ path, owner, queuedBytes, silenceMs: this.#silenceMs })
     let saving: Promise<string | undefined> | undefined
     try {
       this.#timePause(machine)

@@ -37,7 +37,8 @@ const repeatsMs = [100, 400, 1500]
  *
  * The device outlives the process that opens it (QEMU: `ifname=…,script=no,downscript=no`), and is down
  * while the gate was shut by order: taking it down waits for frames on their way, empties its queue, and
- * lets the bridge forget that the guest was here. A gate that has expired leaves it up.
+ * lets the bridge forget that the guest was here. A gate that has expired leaves it up. The device of a
+ * machine that somebody else started is only ever adopted, never made anew or removed.
  */
 export class TapNetwork implements GuestNetwork {
   readonly device: string
@@ -49,6 +50,8 @@ export class TapNetwork implements GuestNetwork {
   /** Opened by its owner; it may be shut all the same, because a lease has run out. */
   #wanted = false
   #up = false
+  /** Its device is somebody else's, who removes it. */
+  #adopted = false
   /** The end of the lease by performance.now(); undefined while none was ever given. */
   #leaseEnd: number | undefined
   /** Until when the gate was granted: a lease's end, or for good (Infinity), or not at all. */
@@ -71,10 +74,27 @@ export class TapNetwork implements GuestNetwork {
   prepare(): Promise<void> {
     this.#forget()
     return this.#inTurn(async () => {
+      this.#adopted = false
       await this.#checkBridge()
+      if (await this.#ownerOfDevice() === 'others') {
+        throw new TailgateError('E_ENGINE', `${this.device} is the device of a machine that runs already, `
+          + 'which this agent has not started: shut that machine down, or name another device')
+      }
       await this.#gate.lay()
       await this.#removeDevice()
       await this.#makeDevice()
+    })
+  }
+
+  adopt(): Promise<void> {
+    this.#forget()
+    return this.#inTurn(async () => {
+      this.#adopted = true
+      await this.#checkBridge()
+      await this.#checkDevice()
+      await this.#gate.lay()
+      await this.#setDown()
+      await this.#joinBridge()
     })
   }
 
@@ -124,7 +144,8 @@ export class TapNetwork implements GuestNetwork {
     this.#forget()
     return this.#inTurn(async () => {
       try {
-        await this.#removeDevice()
+        if (this.#adopted) await this.#leaveBridge()
+        else await this.#removeDevice()
         await this.#gate.remove()
       } finally {
         this.#filter.close()
@@ -219,18 +240,37 @@ export class TapNetwork implements GuestNetwork {
   async #removeDevice(): Promise<void> {
     this.#up = false
     this.#granted = undefined
-    const info = await this.#describe(this.device)
-    if (info === undefined) return
-    if (info.linkinfo?.info_kind !== 'tun') {
-      throw new TailgateError('E_ENGINE', `${this.device} is there and is no tap device: rename it`)
-    }
+    if (await this.#ownerOfDevice() !== 'us') return
     await this.#ip('removed', ['link', 'delete', 'dev', this.device])
   }
 
+  /** Whose it is, by its kind; undefined if there is none. Rejects with E_ENGINE if it is no tap at all. */
+  async #ownerOfDevice(): Promise<'us' | 'others' | undefined> {
+    const info = await this.#describe(this.device)
+    if (info === undefined) return undefined
+    if (info.linkinfo?.info_kind !== 'tun') {
+      throw new TailgateError('E_ENGINE', `${this.device} is there and is no tap device: rename it`)
+    }
+    // What is made here persists; one that does not is gone when the program that made it closes it.
+    return info.linkinfo.info_data?.persist === false ? 'others' : 'us'
+  }
+
   async #makeDevice(): Promise<void> {
-    const { owner, bridge, mac } = this.#options
+    const { owner } = this.#options
     const user = owner === undefined ? [] : ['user', String(owner)]
     await this.#ip('made', ['tuntap', 'add', 'dev', this.device, 'mode', 'tap', ...user])
+    await this.#joinBridge()
+  }
+
+  /** Throws E_ENGINE unless a machine that runs already has a device of this name. */
+  async #checkDevice(): Promise<void> {
+    if (await this.#ownerOfDevice() !== undefined) return
+    throw new TailgateError('E_ENGINE', `there is no device ${this.device} on this host: name the one that `
+      + "the machine's card is joined to")
+  }
+
+  async #joinBridge(): Promise<void> {
+    const { bridge, mac } = this.#options
     // A bridge takes the lowest of its ports' addresses for its own, and this one must not become it. The
     // kernel would speak IPv6 on the device itself.
     const own = macBytes(mac)
@@ -239,6 +279,15 @@ export class TapNetwork implements GuestNetwork {
     await this.#ip('set up', [
       'link', 'set', 'dev', this.device, 'address', address, 'addrgenmode', 'none', 'master', bridge
     ])
+  }
+
+  /** Nobody reaches what is behind it without the gate. Its owner may be removing it meanwhile. */
+  async #leaveBridge(): Promise<void> {
+    this.#up = false
+    this.#granted = undefined
+    const words = ['link', 'set', 'dev', this.device, 'nomaster']
+    const left = await settled(this.#ip('taken off the bridge', words))
+    if (left !== undefined && await this.#describe(this.device) !== undefined) throw left
   }
 
   async #setUp(): Promise<void> {
@@ -287,7 +336,10 @@ export class TapNetwork implements GuestNetwork {
 /** A part of what `ip -json -details link` says about one device. */
 interface LinkInfo {
   readonly ifname: string
-  readonly linkinfo?: { readonly info_kind?: string, readonly info_data?: { readonly stp_state?: number } }
+  readonly linkinfo?: {
+    readonly info_kind?: string
+    readonly info_data?: { readonly stp_state?: number, readonly persist?: boolean }
+  }
 }
 
 /** A name that the kernel takes, always the same: the guest's own where it fits, else a hash of it. */

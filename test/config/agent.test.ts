@@ -67,7 +67,7 @@ void t.test('a QEMU guest', (t) => {
   t.same(read(`${head}guests:\n  - { name: shop, ${whole}, ${disks} }\n`).guests, [{
     engine: 'qemu', name: 'shop', endpoints: [{ host: '10.0.0.9', port: 6379 }], arguments: ['-m', '96'],
     program: ['qemu-system-x86_64'], attach: undefined,
-    network: { tap: 'vm0', bridge: 'guests', mac: '52:54:00:77:00:0a' },
+    network: { tap: 'vm0', bridge: 'guests', mac: '52:54:00:77:00:0a', card: [] },
     disks: [{ base: '/etc/tailgate/a.img', format: 'raw' }]
   }])
   t.match(wrongGuest('engine: qemu, endpoints: ["10.0.0.9:6379"]'),

@@ -71,12 +71,14 @@ export class Cluster {
   readonly lab: NetworkLab
   readonly #directory: string
   readonly #hosts: readonly HostName[]
+  readonly #options: ClusterOptions
   readonly #processes = new Map<MachineName, Process>()
 
-  private constructor(lab: NetworkLab, directory: string, hosts: readonly HostName[]) {
+  private constructor(lab: NetworkLab, directory: string, options: ClusterOptions) {
     this.lab = lab
     this.#directory = directory
-    this.#hosts = hosts
+    this.#hosts = options.hosts
+    this.#options = options
   }
 
   /** One whose guest is protected. */
@@ -93,13 +95,18 @@ export class Cluster {
     const directory = await mkdtemp(join(tmpdir(), 'tg-cluster-'))
     t.teardown(() => rm(directory, { recursive: true, force: true }))
     const lab = await NetworkLab.create(t, options)
-    const cluster = new Cluster(lab, directory, options.hosts)
+    const cluster = new Cluster(lab, directory, options)
     await certs({
       out: join(directory, 'certs'), names: ['gateway', ...options.hosts], print: () => undefined
     })
     await cluster.#write('gateway', gatewayFile(options))
-    for (const host of options.hosts) await cluster.#write(host, agentFile(host, options))
+    for (const host of options.hosts) await cluster.writeAgentFile(host)
     return cluster
+  }
+
+  /** Writes it anew, where the guest's kind has learnt something since. */
+  async writeAgentFile(host: HostName): Promise<void> {
+    await this.#write(host, agentFile(host, this.#options))
   }
 
   start(name: MachineName): Process {

@@ -7,8 +7,12 @@ import { withSystemPrograms } from '../../src/engine/system-programs.ts'
 const looksMax = 100_000
 /** Stopped, dead and not yet waited for, or gone. */
 const doesNothing: readonly string[] = ['T', 'Z', 'X', '']
-/** Its first process holds the machine's namespaces, and ends when the one that booted it does. */
-const init = 'ip link set dev lo up && echo up && exec cat'
+/**
+ * Its first process holds the machine's namespaces, and ends when the one that booted it does. It is a shell
+ * to the end: the first process is given all orphans, and who waits for one of them to be gone waits for ever
+ * where the first process does not.
+ */
+const init = 'ip link set dev lo up && echo up && cat; exit $?'
 
 /**
  * A machine of the lab: a network namespace, and a process namespace, with a /proc of its own, which makes

@@ -29,7 +29,7 @@ function configOf(
     guests: [{
       engine: 'qemu', name: guest, endpoints: [{ host: guestAddress, port: 6379 }], attach: undefined,
       program: [...space.within, host.qemu], arguments: [...machineWords(host, 96), ...console.words],
-      network: { tap: 'guest', bridge: 'guests', mac: guestMac }, disks: []
+      network: { tap: 'guest', bridge: 'guests', mac: guestMac, card: [] }, disks: []
     }]
   })
 }

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { QmpClient } from '../../src/engine/qmp.ts'
 import { qemuHost, RedisGuest } from './guest.ts'
-import { shortDirectory } from './namespace.ts'
+import { shortDirectory, TapInNamespace } from './namespace.ts'
 import { inPieces, take } from '../engine/compliance.ts'
 
 // What is QEMU's own, beyond the suite of all engines.
@@ -151,12 +151,19 @@ if (host !== undefined) {
     const owner = await RedisGuest.make(t, host, { more: watchWords(directory) })
     await owner.boot()
     await owner.ask('SET key theirs')
-    const guest = await RedisGuest.make(t, host,
-      { attach: join(directory, 'watch'), arguments: undefined, network: owner.network }, owner.space)
+    const network = new TapInNamespace(owner.space)
+    const options = { attach: join(directory, 'watch'), arguments: undefined }
+    const refusing = await RedisGuest.make(t, host, {
+      ...options, network: Object.assign(new TapInNamespace(owner.space), {
+        adopt: () => Promise.reject(new Error('no such tap')), close: () => Promise.resolve()
+      })
+    }, owner.space)
+    await t.rejects(refusing.engine.start(), { code: 'E_ENGINE', message: /no such tap/ })
+    t.equal(await owner.ask('GET key'), 'theirs', 'what is refused is left running')
+    const guest = await RedisGuest.make(t, host, { ...options, network }, owner.space)
     t.equal(guest.engine.canRestore, false)
-    // The tap is there, with the guest on it: preparing it anew would take it away.
-    owner.network.prepare = () => Promise.resolve()
     await guest.engine.start()
+    t.same(network.orders, ['adopt', 'open'], 'the tap is there, with the guest on it')
     const image = await take(guest.engine)
     t.same(guest.notices, ['checkpoints are made by plain'])
     t.equal(await owner.ask('GET key'), 'theirs')

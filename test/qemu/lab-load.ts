@@ -8,7 +8,7 @@ import { redisMachine, type RedisMachineOptions } from './lab-guest.ts'
 // A Redis in a virtual machine of the laboratory, and a load on it that checks every reply.
 
 /** Emulated, on processors that all else shares: what is only slow is not to be taken for dead. */
-const patient = {
+export const patient = {
   checkpoint_interval: '2s', heartbeat: '{ interval: 200ms, misses: 8 }', lease: '2s'
 } as const
 /** The moment of a kill is chosen from so many replies to each worker after a checkpoint that counts. */

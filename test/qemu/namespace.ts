@@ -75,6 +75,8 @@ export class TapInNamespace implements GuestNetwork {
   readonly device: string
   onFailure: ((reason: string) => void) | undefined
   readonly #space: Namespace
+  /** Somebody else's device is left alone. */
+  #adopted = false
   /** What was ordered, in order. */
   readonly orders: string[] = []
   readonly #waiting = new Map<string, () => void>()
@@ -91,11 +93,18 @@ export class TapInNamespace implements GuestNetwork {
 
   async prepare(): Promise<void> {
     this.#told('prepare')
+    this.#adopted = false
     await this.#remove()
     await this.#ip('tuntap', 'add', 'dev', this.device, 'mode', 'tap')
     await this.#ip('link', 'set', this.device, 'master', 'guests')
     // Who believes that the guest is there asks it for minutes; who must find it first knows soon.
     await this.#ip('neighbour', 'flush', 'dev', 'guests')
+  }
+
+  adopt(): Promise<void> {
+    this.#told('adopt')
+    this.#adopted = true
+    return Promise.resolve()
   }
 
   async open(): Promise<void> {
@@ -119,7 +128,7 @@ export class TapInNamespace implements GuestNetwork {
 
   async close(): Promise<void> {
     this.#told('close')
-    await this.#remove()
+    if (!this.#adopted) await this.#remove()
   }
 
   #told(order: string): void {

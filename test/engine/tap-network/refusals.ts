@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { TailgateError } from '../../../src/base/errors.ts'
 import { withSystemPrograms } from '../../../src/engine/system-programs.ts'
 import { deviceNameOf, TapNetwork } from '../../../src/engine/tap-network.ts'
-import { guestMac, ip, makeBridge, Scene } from './ethernet.ts'
+import { clientMac, guestMac, ip, makeBridge, Scene, Station } from './ethernet.ts'
 
 function prepared(t: Test, bridge: string): Promise<void> {
   const network = new TapNetwork({ guest: 'g', bridge, mac: guestMac, addresses: [] })
@@ -26,6 +26,26 @@ void t.test('a bridge that cannot serve is named', async (t) => {
   ip('link', 'add', 'name', 'tg-g', 'type', 'bridge')
   await t.rejects(prepared(t, 'lan'), { code: 'E_ENGINE', message: /tg-g is there and is no tap device/ })
   ip('link', 'delete', 'dev', 'tg-g')
+})
+
+void t.test('the device of a machine that runs already is adopted, and never removed', async (t) => {
+  makeBridge(t, 'lan')
+  const network = new TapNetwork({ guest: 'g', bridge: 'lan', mac: guestMac, addresses: [] })
+  await t.rejects(network.adopt(), { code: 'E_ENGINE', message: /^there is no device tg-g on this host/ })
+  const guest = Station.at(t, 'tg-g', guestMac)
+  const client = Station.on(t, 'lan', 'client', clientMac)
+  const index = (): string => ip('-o', 'link', 'show', 'dev', 'tg-g').split(':')[0] ?? ''
+  const made = index()
+  await t.rejects(prepared(t, 'lan'), { code: 'E_ENGINE', message: /^tg-g is the device of a machine that/ })
+  ip('link', 'set', 'dev', 'tg-g', 'up')
+  await network.adopt()
+  t.notMatch(ip('-o', 'link', 'show', 'dev', 'tg-g'), /[<,]UP[,>]/, 'it is shut, although it was up')
+  await network.open()
+  let sent = 0
+  await client.until('a frame of the guest', () => guest.send(++sent) && client.from(guestMac).length > 0)
+  await network.close()
+  t.equal(index(), made, 'it is the same device')
+  t.notMatch(ip('-o', 'link', 'show', 'dev', 'tg-g'), / master /, 'and nobody is reached from it')
 })
 
 void t.test('without nft, or the right to use it, one sentence says so', (t) => {
