@@ -84,6 +84,13 @@ export class GuestRunner {
     }, afterMs)
   }
 
+  /** A failover has begun, or has come to its next phase: the tick that was set before may be a late one. */
+  #tickSoon(): void {
+    if (this.#timer === undefined) return
+    clearTimeout(this.#timer)
+    this.#tickLater()
+  }
+
   linkUp(host: HostName): void {
     this.core.linkUp(host, monotonicNow())
   }
@@ -98,6 +105,7 @@ export class GuestRunner {
 
   async stop(): Promise<void> {
     clearTimeout(this.#timer)
+    this.#timer = undefined
     this.core.dataPath.killAll('shutdown')
     await this.#path.close()
   }
@@ -136,6 +144,7 @@ export class GuestRunner {
     const over = about.type === 'failover-done'
       || (about.type === 'protection' && about.protection.state === 'lost')
     if (over) this.#path.settled()
+    if (about.type === 'protection' && about.protection.state === 'failing-over') this.#tickSoon()
     this.#options.report(about, monotonicNow())
   }
 

@@ -46,6 +46,11 @@ export const probeDistance = 2 ** 31 - 2 ** 28
 /** A probe is repeated after so long, then after twice that, up to the second. Milliseconds. */
 const repeatLeastMs = 25
 const repeatMostMs = 200
+/**
+ * So many times in a row nothing was asked any more, and packets are no longer captured: each one that the
+ * guest sends to anybody costs as much as an answer.
+ */
+const idleLooksMax = 2
 const probeByte = new Uint8Array(1)
 const noByte = new Uint8Array(0)
 
@@ -88,13 +93,17 @@ class Asked {
  *             ◄── ACK = its RCV.NXT, SEQ = its SND.NXT, a duplicate SACK that names the probe (RFC 2883)
  *             ◄── or RST, SEQ = the probe's ACK
  *
- * Answers are read by packet capture, for all questions together.
+ * Answers are read by packet capture, for all questions together, as long as there are any.
  */
 export class RawProbe {
   readonly #sender = new RawSender()
   readonly #captures = new Map<string, Capture>()
   readonly #asked = new Map<string, Asked>()
   #timer: NodeJS.Timeout | undefined
+  #idleLooks = 0
+
+  /** Whether packets are captured at present. */
+  get isListening(): boolean { return this.#captures.size > 0 }
 
   /** Rejects with E_TIMEOUT without an answer, and with E_ATTACH where it cannot be asked. */
   ask(question: Question, timeoutMs: number): Promise<ProbeAnswer> {
@@ -116,15 +125,21 @@ export class RawProbe {
   }
 
   close(): void {
-    clearInterval(this.#timer)
-    this.#timer = undefined
-    for (const capture of this.#captures.values()) capture.close()
-    this.#captures.clear()
+    this.#rest()
     this.#sender.close()
     for (const [key, asked] of this.#asked) {
       asked.reject(new TailgateError('E_ATTACH', `${key}: its guest has been let go`))
     }
     this.#asked.clear()
+  }
+
+  /** Nothing is asked: what the guest says is others' from now on. */
+  #rest(): void {
+    clearInterval(this.#timer)
+    this.#timer = undefined
+    this.#idleLooks = 0
+    for (const capture of this.#captures.values()) capture.close()
+    this.#captures.clear()
   }
 
   #listenTo(address: string): void {
@@ -170,10 +185,8 @@ export class RawProbe {
 
   #repeat(): void {
     const now = performance.now()
-    if (this.#asked.size === 0) {
-      clearInterval(this.#timer)
-      this.#timer = undefined
-    }
+    this.#idleLooks = this.#asked.size === 0 ? this.#idleLooks + 1 : 0
+    if (this.#idleLooks >= idleLooksMax) return this.#rest()
     for (const [key, asked] of this.#asked) {
       if (now >= asked.deadline) {
         this.#asked.delete(key)

@@ -8,7 +8,7 @@ import { outputOffset } from '../../src/core/ids.ts'
 import type { AttachAnswer } from '../../src/core/path.ts'
 import { openCapture } from '../../src/net/capture.ts'
 import { chooseSockets } from '../../src/net/choose-sockets.ts'
-import { probeDistance } from '../../src/net/raw-probe.ts'
+import { probeDistance, RawProbe } from '../../src/net/raw-probe.ts'
 import { RawSender } from '../../src/net/raw-sender.ts'
 import { TcpState } from '../../src/net/tcp-info.ts'
 import { TcpFlag, writeSegment, type ReadSegment } from '../../src/net/tcp-segment.ts'
@@ -228,6 +228,21 @@ if (inNamespace(t, fileURLToPath(import.meta.url))) {
     if (!answer.known) return
     write(answer.side, 'more')
     t.equal(await guest.heard(one.at, 4), 'more')
+  })
+
+  await t.test('packets are captured only while somebody waits for an answer', async (t) => {
+    const probe = new RawProbe()
+    t.teardown(() => probe.close())
+    const local = { address: gatewayAddress[4], port: 40_007 }
+    const remote = { address: guestAddress[4], port: guestPort }
+    const question = { local, remote, sendNext: 0, receiveNext: 5 }
+    for (let time = 0; time < 2; time++) {
+      const answer = probe.ask(question, 5000)
+      t.ok(probe.isListening)
+      t.same(await answer, { known: false })
+      t.ok(probe.isListening, 'the next one is asked soon')
+      while (probe.isListening) await turns(1)
+    }
   })
 
   await t.test('sequence numbers that turn over', async (t) => {

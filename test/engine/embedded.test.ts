@@ -62,6 +62,43 @@ void t.test('several services are several ports', async (t) => {
   }
 })
 
+void t.test('kept ready: the guest is restored into a process that waits', async (t) => {
+  const engine = newEngine(t)
+  await engine.start()
+  await engine.standBy()
+  t.equal(engine.readyPid, undefined, 'none waits beside a guest')
+  t.equal(await once(engine, 'SET key ready'), 'OK')
+  const image = await take(engine)
+  await engine.stop()
+  await engine.standBy()
+  t.equal(engine.condition, 'absent')
+  const waiting = engine.readyPid ?? 0
+  await engine.standBy()
+  t.equal(engine.readyPid, waiting, 'a second one is not made')
+  await engine.restore(inPieces(image))
+  t.equal(engine.pid, waiting, 'it is the one that waited')
+  t.equal(engine.readyPid, undefined)
+  await engine.openNetwork()
+  t.equal(await once(engine, 'GET key'), 'ready')
+  await engine.stop()
+  await engine.standBy()
+  const unused = engine.readyPid ?? 0
+  await engine.stop()
+  t.throws(() => process.kill(unused, 0), { code: 'ESRCH' }, 'one that waits is stopped, too')
+})
+
+void t.test('one that waits and dies is made anew', async (t) => {
+  const engine = newEngine(t)
+  await engine.standBy()
+  const died = engine.readyPid ?? 0
+  process.kill(died, 'SIGKILL')
+  while (engine.readyPid !== undefined) await new Promise((resolve) => setImmediate(resolve))
+  t.equal(engine.condition, 'absent', 'that is no failure of a guest')
+  await engine.start()
+  t.not(engine.pid, died)
+  t.equal(await once(engine, 'PING'), 'PONG')
+})
+
 void t.test('a port that is taken is E_ENGINE', async (t) => {
   const first = newEngine(t)
   await first.start()
