@@ -62,7 +62,7 @@ async function checkpoint(
   if (now.pauses !== before.pauses + 1) throw new Error('more than one checkpoint was made at a time')
   if (typeof durationMs !== 'number') throw new Error('the gateway does not say how long a checkpoint took')
   return {
-    shippedBytes: now.shippedBytes - before.shippedBytes, markPauseMs: now.pausedMs - before.pausedMs,
+    shippedBytes: now.shippedBytes - before.shippedBytes, pauseMs: now.pausedMs - before.pausedMs,
     durationMs, worstResponseMs
   }
 }

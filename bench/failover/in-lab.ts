@@ -28,7 +28,7 @@ async function attempt(what: string, measure: () => Promise<void>): Promise<void
 async function failovers({ image, points, rounds }: LabOrder): Promise<void> {
   for (const point of points) {
     await attempt(`qemu, ${pointText(point)}`, async () => {
-      const site = await LabSite.start({ image, memoryMiB, tailBytes: point.tailBytes })
+      const site = await LabSite.start({ image, memoryMiB, ...point })
       try {
         const found = await measureFailovers(site, point, roundsOf(point, rounds))
         answer({ failover: { guest: 'qemu', ...point, rounds: found } })
@@ -41,7 +41,9 @@ async function failovers({ image, points, rounds }: LabOrder): Promise<void> {
 
 async function checkpoints({ image, rounds }: LabOrder): Promise<void> {
   await attempt('qemu, checkpoints', async () => {
-    const site = await LabSite.start({ image, memoryMiB, tailBytes: 1e9, checkpointInterval })
+    const site = await LabSite.start({
+      image, memoryMiB, tailBytes: 1e9, order: 'output', checkpointInterval
+    })
     try {
       answer({ checkpoints: await measureCheckpoints(site, memoryMiB, rounds) })
     } finally {

@@ -4,6 +4,7 @@ import type { LogLines } from '../../test/failover/log-lines.ts'
 import { redisMachine } from '../../test/qemu/lab-guest.ts'
 import { metricIn } from '../footprint/link.ts'
 import type { ServiceAddress } from './clients.ts'
+import type { ReplayOrder } from './report.ts'
 import { logLimits, qemuTimes, rarely, type FailoverSite } from './site.ts'
 
 const agentMetrics = '127.0.0.1:9090'
@@ -15,6 +16,7 @@ export interface LabSiteOptions {
   readonly image: string
   readonly memoryMiB: number
   readonly tailBytes: number
+  readonly order: ReplayOrder
   /** As in a configuration file; {@link rarely} if it is left out. */
   readonly checkpointInterval?: string
 }
@@ -48,7 +50,7 @@ export class LabSite implements FailoverSite {
   static async start(options: LabSiteOptions): Promise<LabSite> {
     const undo: (() => unknown)[] = []
     const { heartbeatMs, misses, leaseMs } = qemuTimes
-    const { image, memoryMiB, tailBytes, checkpointInterval = rarely } = options
+    const { image, memoryMiB, tailBytes, order, checkpointInterval = rarely } = options
     const { memory, total } = logLimits(tailBytes)
     try {
       const cluster = await Cluster.prepared({ teardown: (one) => { undo.push(one) } }, {
@@ -56,7 +58,7 @@ export class LabSite implements FailoverSite {
         guest: {
           checkpoint_interval: checkpointInterval, lease: `${leaseMs}ms`,
           heartbeat: `{ interval: ${heartbeatMs}ms, misses: ${misses} }`,
-          log: `{ memory: ${memory}, total: ${total} }`
+          log: `{ memory: ${memory}, total: ${total} }`, replay: `{ order: ${order} }`
         }
       })
       for (const host of cluster.hosts) cluster.start(host)

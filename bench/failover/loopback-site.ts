@@ -8,6 +8,7 @@ import { Process } from '../../test/failover/process.ts'
 import { freePorts } from '../program.ts'
 import { embeddedTimes, logLimits, rarely, type FailoverSite } from './site.ts'
 import type { ServiceAddress } from './clients.ts'
+import type { Point } from './report.ts'
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 type HostName = 'host-a' | 'host-b'
@@ -30,12 +31,12 @@ export class LoopbackSite implements FailoverSite {
    * Resolves when the guest runs and has no backup. A gateway that was never before waits for both hosts, so
    * one has been there.
    */
-  static async start(tailBytes: number): Promise<LoopbackSite> {
+  static async start(point: Point): Promise<LoopbackSite> {
     const directory = await mkdtemp(join(tmpdir(), 'tailgate-bench-'))
     const [port = 0, a = 0, b = 0] = await freePorts(3)
     const site = new LoopbackSite(directory, port)
     try {
-      await site.#write('gateway', gatewayFile(port, { a, b }, tailBytes))
+      await site.#write('gateway', gatewayFile(port, { a, b }, point))
       await site.#write('host-a', agentFile('host-a', a))
       await site.#write('host-b', agentFile('host-b', b))
       for (const host of ['host-a', 'host-b'] as const) site.#startAgent(host)
@@ -97,13 +98,13 @@ interface Links {
   readonly b: number
 }
 
-function gatewayFile(port: number, links: Links, tailBytes: number): object {
+function gatewayFile(port: number, links: Links, { tailBytes, order }: Point): object {
   const { heartbeatMs, misses, leaseMs } = embeddedTimes
   return {
     name: 'gateway', state_dir: 'gateway',
     guests: [{
       name: 'bench', attach: 'embedded', checkpoint_interval: rarely, lease: `${leaseMs}ms`,
-      heartbeat: { interval: `${heartbeatMs}ms`, misses }, log: logLimits(tailBytes),
+      heartbeat: { interval: `${heartbeatMs}ms`, misses }, log: logLimits(tailBytes), replay: { order },
       hosts: [
         { name: 'host-a', link: `127.0.0.1:${links.a}` }, { name: 'host-b', link: `127.0.0.1:${links.b}` }
       ],

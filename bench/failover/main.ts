@@ -9,7 +9,8 @@ import {
   embeddedPoints, parsePoint, pointOf, possible, qemuPoints, quickPoints, roundsOf, type Wanted
 } from './points.ts'
 import {
-  failoverReportOf, type CheckpointFigure, type FailoverFigure, type FailoverReport, type Point
+  failoverReportOf, type CheckpointFigure, type FailoverFigure, type FailoverReport, type Point,
+  type ReplayOrder
 } from './report.ts'
 import { failoverTables, pointText } from './tables.ts'
 import { machineImage, measureInLab, virtualMachineMissing, type LabAnswer } from './virtual-machine.ts'
@@ -20,6 +21,7 @@ const usage = `usage: npm run bench:failover -- [OPTIONS]
   --rounds N     failovers at each point (5; quick: 1); with tails of 100 MB and more two at most, of 1 GB one
   --part PART    embedded: only the embedded guest; qemu: only failovers of the virtual machine;
                  checkpoints: only its checkpoints. May be repeated
+  --order ORDER  replay.order at every point: output or arrival
   --point POINT  CONNECTIONSxMEGABYTES of the tail, or that with xBYTES for the size of the values that
                  clients set (1024), in the place of the usual points; may be repeated`
 
@@ -32,16 +34,18 @@ interface Options {
   readonly rounds: number
   readonly parts: readonly Part[]
   readonly points: readonly Wanted[] | undefined
+  readonly order: ReplayOrder | undefined
 }
 
 /** Undefined for a command line that is wrong. */
 function options(): Options | undefined {
   return optionsIfValid(() => {
-    const { values: { quick, json, rounds, part, point } } = parseArgs({
+    const { values: { quick, json, rounds, part, point, order } } = parseArgs({
       options: {
         quick: { type: 'boolean', default: false },
         json: { type: 'boolean', default: false },
         rounds: { type: 'string' },
+        order: { type: 'string' },
         part: { type: 'string', multiple: true },
         point: { type: 'string', multiple: true }
       }
@@ -55,9 +59,14 @@ function options(): Options | undefined {
     })
     return {
       quick, json, rounds: count, parts: named ?? (quick ? ['embedded'] : parts),
-      points: point?.map(parsePoint)
+      points: point?.map(parsePoint), order: orderOf(order)
     }
   })
+}
+
+function orderOf(text: string | undefined): ReplayOrder | undefined {
+  if (text === undefined || text === 'output' || text === 'arrival') return text
+  throw new TypeError('order')
 }
 
 class FailoverBench {
@@ -91,7 +100,7 @@ class FailoverBench {
   }
 
   async #embeddedAt(point: Point, rounds: number): Promise<void> {
-    const site = await LoopbackSite.start(point.tailBytes)
+    const site = await LoopbackSite.start(point)
     try {
       const found = await measureFailovers(site, point, rounds)
       this.#failovers.push({ guest: 'embedded', ...point, rounds: found })
@@ -129,7 +138,8 @@ class FailoverBench {
     const limits = { connectionsMax: connectionsMax(), memoryBytes: process.availableMemory() }
     const { points, missing } = possible(this.#options.points ?? usual, limits)
     for (const one of missing) this.#shortfalls.leaveOut(`${guest}, ${one}`)
-    return points.map(pointOf)
+    const { order } = this.#options
+    return points.map((point) => pointOf(order === undefined ? point : { ...point, order }))
   }
 }
 

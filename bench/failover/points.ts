@@ -1,5 +1,5 @@
 import { requestBytes } from './requests.ts'
-import { failoverGoal, usualValueBytes, type Point } from './report.ts'
+import { failoverGoal, usualValueBytes, type Point, type ReplayOrder } from './report.ts'
 
 const megabyte = 1e6
 /** Free memory per byte of the tail: it is in the log, in messages, and in what the kernel has under way. */
@@ -14,12 +14,13 @@ export interface Wanted {
   readonly connections: number
   readonly tailBytes: number
   readonly valueBytes?: number
+  readonly order?: ReplayOrder
 }
 
-const goal: Wanted = failoverGoal
+const goal: readonly Wanted[] = [failoverGoal, { ...failoverGoal, order: 'arrival' }]
 
 /** The same goal with fewer, larger requests: what each one costs, and what each byte. */
-const largeValues: Wanted = { ...goal, valueBytes: 10 * usualValueBytes }
+const largeValues: Wanted = { ...failoverGoal, valueBytes: 10 * usualValueBytes }
 
 export const quickPoints: readonly Wanted[] = [
   { connections: 10, tailBytes: 0.1 * megabyte }, { connections: usualConnections, tailBytes: usualTailBytes }
@@ -29,25 +30,27 @@ export const embeddedPoints: readonly Wanted[] = [
   ...[1, 10, 100, 1000, 10_000].map((connections) => ({ connections, tailBytes: usualTailBytes })),
   ...[10, 100, 1000].map((megabytes) =>
     ({ connections: usualConnections, tailBytes: megabytes * megabyte })),
-  goal, largeValues
+  ...goal, largeValues
 ]
 
 export const qemuPoints: readonly Wanted[] = [
   ...[1, 100, 1000].map((connections) => ({ connections, tailBytes: usualTailBytes })),
   ...[10, 100].map((megabytes) => ({ connections: usualConnections, tailBytes: megabytes * megabyte })),
-  goal, largeValues
+  ...goal, largeValues
 ]
 
 /**
  * How the tail is sent: as requests of the usual size, and at least one on each connection, for which values
  * may have to be smaller.
  */
-export function pointOf({ connections, tailBytes, valueBytes: asked = usualValueBytes }: Wanted): Point {
+export function pointOf(
+  { connections, tailBytes, valueBytes: asked = usualValueBytes, order = 'output' }: Wanted
+): Point {
   const each = tailBytes / connections
   const overhead = requestBytes(connections - 1, asked) - asked
   const valueBytes = Math.max(1, Math.min(asked, Math.floor(each - overhead)))
   const requests = Math.max(1, Math.round(each / (valueBytes + overhead)))
-  return { connections, tailBytes, valueBytes, requests }
+  return { connections, tailBytes, valueBytes, order, requests }
 }
 
 /** A tail that is sent and replayed for minutes is not replayed again and again. */

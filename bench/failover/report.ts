@@ -15,6 +15,9 @@ export interface FailoverReport {
 /** `embedded`: on loopback; `qemu`: a Redis in a virtual machine, emulated, on hosts that are namespaces. */
 export type GuestName = 'embedded' | 'qemu'
 
+/** How requests that overlapped are replayed: one at a time, by their outputs, or as they came. */
+export type ReplayOrder = 'output' | 'arrival'
+
 /** One load, and how its guest was failed over. */
 export interface Point {
   readonly connections: number
@@ -22,6 +25,8 @@ export interface Point {
   readonly tailBytes: number
   /** Of the values that they set. */
   readonly valueBytes: number
+  /** `replay.order` of the gateway. */
+  readonly order: ReplayOrder
   /** What each connection sent, one request after the reply to the one before. */
   readonly requests: number
 }
@@ -55,8 +60,8 @@ export interface CheckpointFigure {
 export interface CheckpointRound {
   /** What the primary's agent sent to the backup. */
   readonly shippedBytes: number
-  /** How long the guest stood still for its mark, by the metrics of the primary's agent. */
-  readonly markPauseMs: number
+  /** How long the guest stood still, by the metrics of the primary's agent. */
+  readonly pauseMs: number
   /** From the mark until the checkpoint counted, by the gateway's log. */
   readonly durationMs: number
   /** The longest that a client waited for an answer meanwhile, which asks again as soon as it has one. */

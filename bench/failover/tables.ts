@@ -4,22 +4,23 @@ import {
   type CheckpointFigure, type FailoverFigure, type FailoverReport, type Point
 } from './report.ts'
 
-export function pointText({ connections, tailBytes, valueBytes }: Point): string {
-  return `${connections} connections, a tail of ${sizeText(tailBytes)}, values of ${valueBytes} bytes`
+export function pointText({ connections, tailBytes, valueBytes, order }: Point): string {
+  return `${connections} connections, a tail of ${sizeText(tailBytes)}, values of ${valueBytes} bytes, `
+    + `replay.order: ${order}`
 }
 
 export const failoverHead = [
-  'failover in ms', 'connections', 'tail', 'values', 'requests', 'rounds', ...toldPhaseNames,
+  'failover in ms', 'connections', 'tail', 'values', 'requests', 'order', 'rounds', ...toldPhaseNames,
   'after detection', 'of the rounds', 'in all', 'first byte'
 ] as const
 
 /** Medians of the rounds. */
 export function failoverCells(figure: FailoverFigure): string[] {
-  const { guest, connections, tailBytes, valueBytes, requests, rounds } = figure
+  const { guest, connections, tailBytes, valueBytes, requests, order, rounds } = figure
   const after = spreadOf(rounds, ({ afterDetectionMs }) => afterDetectionMs)
   return [
     guest, String(connections), sizeText(tailBytes), `${valueBytes} B`, String(connections * requests),
-    String(rounds.length),
+    order, String(rounds.length),
     ...toldPhaseNames.map((phase) => whole(spreadOf(rounds, (round) => phaseMs(round, phase)).median)),
     whole(after.median), `${whole(after.min)} to ${whole(after.max)}`,
     whole(spreadOf(rounds, totalMs).median), whole(spreadOf(rounds, ({ firstByteMs }) => firstByteMs).median)
@@ -28,7 +29,7 @@ export function failoverCells(figure: FailoverFigure): string[] {
 
 export const checkpointHead = [
   'checkpoints of the virtual machine', 'memory', 'rewritten since the last', 'rounds', 'shipped',
-  'stood still for its mark', 'from mark to counted', 'longest response meanwhile'
+  'stood still', 'from mark to counted', 'longest response meanwhile'
 ] as const
 
 /** Medians of the rounds. */
@@ -37,7 +38,7 @@ export function checkpointCells({ guest, memoryMiB, dirtyBytes, rounds }: Checkp
   return [
     guest, `${memoryMiB} MiB`, `${dirtyBytes >> 20} MiB`, String(rounds.length),
     `${(shipped / (1 << 20)).toFixed(1)} MiB`,
-    `${spreadOf(rounds, ({ markPauseMs }) => markPauseMs).median.toFixed(1)} ms`,
+    `${spreadOf(rounds, ({ pauseMs }) => pauseMs).median.toFixed(1)} ms`,
     `${whole(spreadOf(rounds, ({ durationMs }) => durationMs).median)} ms`,
     `${whole(spreadOf(rounds, ({ worstResponseMs }) => worstResponseMs).median)} ms`
   ]

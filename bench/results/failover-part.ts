@@ -34,4 +34,5 @@ export function failoverPart(reports: readonly FailoverReport[], chart: readonly
 function inOrder(one: FailoverFigure, other: FailoverFigure): number {
   return one.guest.localeCompare(other.guest) || one.connections - other.connections
     || one.tailBytes - other.tailBytes || one.valueBytes - other.valueBytes
+    || other.order.localeCompare(one.order)
 }

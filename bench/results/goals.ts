@@ -139,16 +139,20 @@ const guests: Readonly<Record<GuestName, string>> = {
   embedded: 'embedded guest', qemu: 'virtual machine, emulated'
 }
 
-const failovers = Object.entries(guests).map(([guest, contender]): FigureGoal => ({
-  load: `failover, ${connections} connections, tail of ${sizeText(tailBytes)}`,
+const orders = [undefined, 'arrival'] as const
+
+const failovers = orders.flatMap((order) => Object.entries(guests).map(([guest, contender]): FigureGoal => ({
+  load: `failover, ${connections} connections, tail of ${sizeText(tailBytes)}`
+    + (order === undefined ? '' : `, with \`replay.order: ${order}\``),
   quantity: 'from the detection until clients are served', contender,
   goal: afterDetectionMs, atLeast: false, text: msText,
   reached: ({ failover }) => failover.map((run) => {
-    const figure = run.failovers.find((one) => one.guest === guest && isGoalPoint(one))
+    const figure = run.failovers.find((one) => one.guest === guest
+      && one.order === (order ?? 'output') && isGoalPoint(one))
     if (figure === undefined) return undefined
     return spreadOf(figure.rounds, (round) => round.afterDetectionMs).median
   })
-}))
+})))
 
 const whole = (value: number): string => String(Math.round(value))
 const noMore = { atLeast: false, text: twoDecimals } as const
