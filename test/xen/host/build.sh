@@ -42,7 +42,7 @@ fi
 unpack "${packages[@]}"
 
 readonly root=$work/root tools=$unpacked/usr/lib/xen-$xen
-mkdir -p "$root"/{bin,dev,etc/xen/scripts,proc,sys,tmp,run,var/{lib/xen,lib/xenstored,log/xen,lock},usr/{bin,sbin,share}}
+mkdir -p "$root"/{bin,dev,etc/xen/scripts,proc,sys,tmp,run,var/{lib/xen,lib/xenstored,log/xen/console,lock},usr/{bin,sbin,share}}
 ln -s /run "$root/var/run"
 chmod 1777 "$root/tmp"
 cp "$unpacked/bin/busybox" "$root/bin/busybox"
