@@ -42,9 +42,9 @@ kernel_package() {
     | sed -n "s/^ *Depends: \\(linux-image-6\\.1\\.[0-9.-]*-$1\\)\$/\\1/p" | sort -V | tail -n 1
 }
 
-# find_kernel [FLAVOUR]: cloud-amd64, which is for guests, if it is left out.
+# find_kernel FLAVOUR: cloud-amd64 is for guests, amd64 for real machines too.
 find_kernel() {
-  local flavour=${1:-cloud-amd64}
+  local flavour=$1
   kernel=$(kernel_package "$flavour")
   if [[ -z $kernel ]]; then
     apt-get update -q >/dev/null || fail 'the lists of packages cannot be loaded; run apt-get update as root'

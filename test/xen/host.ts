@@ -27,8 +27,6 @@ const commandMsMax = 60_000
 const bootMsMax = 120_000
 /** Where {@link XenHost.install} puts Tailgate. */
 export const installedAt = '/opt/tailgate'
-/** How the guest of the image can be made; PV guests have no log of dirty pages here. */
-export type DomainType = 'pvh' | 'hvm'
 export type XenHostName = Exclude<MachineName, 'gateway'>
 
 /** What there is on this machine for Xen hosts. */
@@ -171,16 +169,12 @@ export class XenHost {
   }
 }
 
-/** The configuration (xl.cfg(5)) of a domain with the image's guest; its interface is called `guest0`. */
-export function domainConfig(
-  address: string, mac: string, type: DomainType = 'pvh', memoryMiB = 128
-): string {
+/** The configuration (xl.cfg(5)) of a PVH domain, the image's guest; its interface is called `guest0`. */
+export function domainConfig(address: string, mac: string, memoryMiB = 128): string {
   return [
-    'name = "guest"', `type = "${type}"`, 'kernel = "/guest/vmlinuz"', 'ramdisk = "/guest/initrd"',
+    'name = "guest"', 'type = "pvh"', 'kernel = "/guest/vmlinuz"', 'ramdisk = "/guest/initrd"',
     `cmdline = "console=hvc0 quiet panic=-1 tailgate.address=${address}/24"`,
-    `memory = ${memoryMiB}`, 'vcpus = 1',
-    `vif = ["mac=${mac},bridge=guests,vifname=guest0${type === 'hvm' ? ',type=vif' : ''}"]`,
-    ...type === 'hvm' ? ['vga = "none"', 'serial = "none"', 'usb = 0'] : [],
+    `memory = ${memoryMiB}`, 'vcpus = 1', `vif = ["mac=${mac},bridge=guests,vifname=guest0"]`,
     'on_crash = "destroy"', ''
   ].join('\n')
 }

@@ -26,3 +26,15 @@ void t.test('a stream of Remus, PVH: a live pass, three checkpoints and the half
   ])
   t.end()
 })
+
+void t.test('likewise, HVM: the device model has a record of its own, and no checkpoint is large', (t) => {
+  const state = ['libxc 8', 'libxc 9', 'libxc a']
+  const whole = [...state, 'libxc e', 'libxl 3', 'libxl 4']
+  const checkpoint = ['libxc 1 of 2', ...whole]
+  const first = records('hvm.stream.gz').indexOf('libxl 4')
+  t.same(records('hvm.stream.gz').slice(0, 4), ['libxl 1', 'libxc 11', 'libxc 12', 'libxc 10'])
+  t.same(records('hvm.stream.gz').slice(first - whole.length + 1), [
+    ...whole, ...checkpoint, ...checkpoint, ...checkpoint, 'libxc 1 of 2', 'libxc 8', 'libxc 9'
+  ])
+  t.end()
+})

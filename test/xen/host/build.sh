@@ -68,7 +68,8 @@ for program in xl xenstored xenconsoled xen-init-dom0; do
   ln -s "/usr/lib/xen-$xen/bin/$program" "$root/usr/sbin/$program"
 done
 # What an emulated machine starts with, where Debian's QEMU looks for it.
-mkdir -p "$root/usr/share"/{qemu,seabios}
+mkdir -p "$root/usr/share"/{qemu/keymaps,seabios}
+cp "$unpacked/usr/share/qemu/keymaps/en-us" "$root/usr/share/qemu/keymaps/"
 for file in linuxboot_dma.bin linuxboot.bin kvmvapic.bin; do
   find "$unpacked/usr/share" -name "$file" -exec cp -L {} "$root/usr/share/qemu/" \; -quit
 done

@@ -7,9 +7,9 @@ import { libxcRecord, libxlRecord, preambleBytes, recordAt, type StreamRecord } 
 //   node --import=tsx test/xen/vectors/trim.ts STREAM VECTOR.gz
 //
 // All records but those with pages stay as they were. Of the first pass the first two records of pages stay,
-// one without contents, and the last four, which are of its later rounds; of each record of pages the
-// first eight numbers, and of the contents of each page the first 64 bytes, with zeros up to the page's end. Lengths
-// and counts say what there is then. Three checkpoints stay after the first pass, and half of a fourth.
+// one without contents, and the last four, which are of its later rounds; of each record of pages the first
+// eight numbers, and of the contents of each page the first 64 bytes, with zeros up to the page's end.
+// Lengths and counts say what there is then. Three checkpoints stay after the first pass, and half of one.
 
 const pageBytes = 4096
 const pagesKept = 8
