@@ -17,7 +17,7 @@ source "$here/image.sh"
 (($# == 1)) || fail 'usage: build.sh OUTDIR'
 require_programs cpio
 take_directory "$1"
-find_kernel
+find_kernel cloud-amd64
 mapfile -t packages < <({
   printf '%s\n' "$kernel" busybox-static
   needed_packages redis-server | grep -E '^(redis-server|redis-tools|lib[a-z0-9.+-]*|lua-[a-z]*)$'

@@ -9,6 +9,8 @@ readonly modules=(
   virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci
   failover net_failover virtio_net virtio_blk pvpanic pvpanic-pci
 )
+# Likewise, under Xen; the others find nothing there.
+readonly xen_modules=(xen-netfront xen-blkfront)
 
 fail() {
   echo "build.sh: $*" >&2
@@ -34,19 +36,21 @@ take_directory() {
   flock --timeout 300 9 || fail "another build has held $out/.lock for five minutes"
 }
 
-# The package of the newest 6.1 kernel for clouds, as the package that follows it depends on it.
+# kernel_package FLAVOUR: the package of its newest 6.1 kernel, as the package that follows it depends on it.
 kernel_package() {
-  apt-cache depends linux-image-cloud-amd64 2>/dev/null \
-    | sed -n 's/^ *Depends: \(linux-image-6\.1\.[0-9.-]*-cloud-amd64\)$/\1/p' | sort -V | tail -n 1
+  apt-cache depends "linux-image-$1" 2>/dev/null \
+    | sed -n "s/^ *Depends: \\(linux-image-6\\.1\\.[0-9.-]*-$1\\)\$/\\1/p" | sort -V | tail -n 1
 }
 
+# find_kernel FLAVOUR: cloud-amd64 is for guests, amd64 for real machines too.
 find_kernel() {
-  kernel=$(kernel_package)
+  local flavour=$1
+  kernel=$(kernel_package "$flavour")
   if [[ -z $kernel ]]; then
     apt-get update -q >/dev/null || fail 'the lists of packages cannot be loaded; run apt-get update as root'
-    kernel=$(kernel_package)
+    kernel=$(kernel_package "$flavour")
   fi
-  [[ -n $kernel ]] || fail 'no linux-image-6.1 for clouds is known to apt; the sources must name Debian 12'
+  [[ -n $kernel ]] || fail "no linux-image-6.1 for $flavour is known to apt; the sources must name Debian 12"
   readonly kernel
 }
 
@@ -104,18 +108,23 @@ copy_libraries() {
   cp -L "$loader" "$into/lib64/"
 }
 
+# pack FROM: what is below this directory, as the kernel takes it for its first root.
+pack() {
+  (cd "$1" && find . -print0 | sort -z | cpio --null --create --format=newc --owner=0:0 --quiet)
+}
+
 # write_start FROM: the kernel, and an initrd of this directory with the modules.
 write_start() {
   local from=$1 module file
   mkdir -p "$from/modules"
-  for module in "${modules[@]}"; do
+  for module in "${modules[@]}" "${xen_modules[@]}"; do
     file=$(find "$unpacked/lib/modules" -name "$module.ko" -print -quit)
     [[ -n $file ]] || fail "$kernel has no module $module"
     cp "$file" "$from/modules/"
   done
   printf '%s\n' "${modules[@]}" >"$from/modules/order"
-  (cd "$from" && find . -print0 | sort -z | cpio --null --create --format=newc --owner=0:0 --quiet) \
-    | gzip -1 >"$out/initrd.part"
+  printf '%s\n' "${xen_modules[@]}" >"$from/modules/order.xen"
+  pack "$from" | gzip -1 >"$out/initrd.part"
   cp "$unpacked"/boot/vmlinuz-* "$out/vmlinuz.part"
 }
 

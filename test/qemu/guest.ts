@@ -9,6 +9,7 @@ import type { Test } from 'tap'
 import { QemuEngine, type QemuEngineOptions } from '../../src/engine/qemu.ts'
 import { DirectClient } from '../guest/direct-client.ts'
 import type { Reply } from '../guest/replies.ts'
+import type { Undoing } from '../lab/undoing.ts'
 import { requires, requiresRoot } from '../requires.ts'
 import { guestAddress, Namespace, shortDirectory, TapInNamespace } from './namespace.ts'
 
@@ -145,7 +146,7 @@ export class Console {
     this.words = ['-serial', `unix:${path}`]
   }
 
-  static async listen(t: Test): Promise<Console> {
+  static async listen(t: Undoing): Promise<Console> {
     const path = join(await shortDirectory(t), 'console.sock')
     const it = new Console(path)
     const server = createServer(socket => {

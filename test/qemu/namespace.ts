@@ -8,6 +8,7 @@ import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import { messageOf, TailgateError } from '../../src/base/errors.ts'
 import type { GuestNetwork } from '../../src/engine/guest-network.ts'
+import type { Undoing } from '../lab/undoing.ts'
 
 const run = promisify(execFile)
 let made = 0
@@ -17,7 +18,7 @@ export const guestAddress = '10.77.0.9'
 const hostAddress = '10.77.0.1/24'
 
 /** A directory whose path is short enough for sockets; removed when the test ends. */
-export async function shortDirectory(t: Test): Promise<string> {
+export async function shortDirectory(t: Undoing): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'tgq-'))
   t.teardown(() => rm(directory, { recursive: true, force: true }))
   return directory

@@ -23,7 +23,7 @@ readonly disk_bytes=$((512 << 20)) download_bytes=$((48 << 20))
 require_programs cpio mke2fs qemu-img openssl chroot
 ((EUID == 0)) || fail 'the database is made by a program that asks for a user of its own, so this needs root'
 take_directory "$1"
-find_kernel
+find_kernel cloud-amd64
 
 # A server and the libraries that it may need at run time.
 server_packages() {
