@@ -1,3 +1,4 @@
+import { nowhere } from './replay-stream.ts'
 import type { OutputOffset } from '../ids.ts'
 import type { Turn } from './replay-queue.ts'
 import type { InputRecord, ReplayStream } from './replay-stream.ts'
@@ -8,31 +9,51 @@ interface Deferred {
   readonly inputs: InputRecord[]
 }
 
-/** Inputs that wait for the place of their first output, in the order of these places (see replay.ts). */
+/**
+ * Inputs that wait for the place of their first output, in the order of these places (see replay.ts). Those
+ * of which the log has no output were answered after all the others, if at all: they come last, and have no
+ * order.
+ */
 export class DeferredInputs {
   readonly #deferred = new Map<ReplayStream, Deferred>()
+  readonly #last = new Map<ReplayStream, InputRecord[]>()
 
-  has(stream: ReplayStream): boolean { return this.#deferred.has(stream) }
+  has(stream: ReplayStream): boolean { return this.#deferred.has(stream) || this.#last.has(stream) }
 
-  /** What comes after a deferred input of the same stream waits with it, and needs no turn of its own. */
+  /** Without a turn it comes last. What comes after a deferred input of the same stream waits with it. */
   add(stream: ReplayStream, input: InputRecord, turn: Turn | undefined): void {
-    const deferred = this.#deferred.get(stream)
-    if (deferred !== undefined) deferred.inputs.push(input)
-    else if (turn !== undefined) this.#deferred.set(stream, { turn, inputs: [input] })
+    const inputs = this.#deferred.get(stream)?.inputs ?? this.#last.get(stream)
+    if (inputs !== undefined) inputs.push(input)
+    else if (turn === undefined) this.#last.set(stream, [input])
+    else this.#deferred.set(stream, { turn, inputs: [input] })
   }
 
   /** Sends those of one stream. */
   send(stream: ReplayStream): void {
-    const deferred = this.#deferred.get(stream)
-    if (deferred === undefined) return
+    const inputs = this.#deferred.get(stream)?.inputs ?? this.#last.get(stream)
+    if (inputs === undefined) return
     this.#deferred.delete(stream)
-    for (const input of deferred.inputs) stream.send(input)
+    this.#last.delete(stream)
+    for (const input of inputs) stream.send(input)
   }
 
-  /** Sends those whose turn comes first, and answers what they are to make; undefined if none waits. */
+  /** Sends all that come last, as they came; nothing that was deferred is left then but for its turn. */
+  sendLast(): ReplayStream | undefined {
+    let sent: ReplayStream | undefined
+    for (const stream of this.#last.keys()) this.send(sent = stream)
+    return sent
+  }
+
+  /**
+   * Sends those whose turn comes first, or all that come last, and answers what they are to make; undefined
+   * if none waits.
+   */
   sendFirst(): { readonly stream: ReplayStream, readonly place: OutputOffset } | undefined {
     const next = this.#first()
-    if (next === undefined) return undefined
+    if (next === undefined) {
+      const last = this.sendLast()
+      return last === undefined ? undefined : { stream: last, place: nowhere }
+    }
     const [stream, { turn: { place } }] = next
     this.send(stream)
     return { stream, place }

@@ -36,6 +36,8 @@ const retryMs = 20
  *   tail      D(a) D(b) R(b) R(a) D(a) …
  *   sent      D(b), await R(b), D(a), await R(a), D(a) …
  *
+ * An input that was never answered, as the last ones before the primary died, comes after all that were.
+ *
  * Inputs that wait so are sent before their turn when an output does not come, which may need them (see
  * replay-stall.ts). If it does not come even then, another connection may hold what it needs, as a lock of a
  * database, and let go of it only later in the tail: then its stream is set aside, the others go on, and its
@@ -197,6 +199,7 @@ export class Replay {
     this.#aside.look()
     const isThrough = this.#queue.passThrough(queued => this.#tryToPass(queued))
     if (isThrough && this.#tailEnded) {
+      this.#deferred.sendLast()
       if (this.#queue.waiting === 0) this.#settle()
       else if (this.#end.isServingOthers) this.#end.serveOthers(this.#now)
     }
@@ -276,7 +279,8 @@ export class Replay {
     if (this.#options.settings.replayOrder === 'output') {
       const isUndecided = this.#queue.isUndecided(queued)
       if (isUndecided && !this.#tailEnded && this.queued < windowRecords) return false
-      if (queued.turn !== undefined || this.#deferred.has(stream)) {
+      const isLast = isUndecided && this.#tailEnded
+      if (isLast || queued.turn !== undefined || this.#deferred.has(stream)) {
         this.#deferred.add(stream, record, queued.turn)
         return true
       }

@@ -39,6 +39,34 @@ void t.test('inputs that overlapped are sent one at a time, in the order of thei
   t.end()
 })
 
+void t.test('an input that was not answered any more comes after all that were', t => {
+  const records = [data(1, 'lost'), data(2, 'asked'), data(3, 'lost too'), read(2, 'told'), data(2, 'more')]
+  const { rig, sides: [one, two, three] } = replaying(3, records)
+  tailEnd(rig)
+  t.same(two?.told, ['asked'], 'the one that was answered is waited for')
+  t.same([one?.told, three?.told], [[], []])
+  two?.says('told')
+  const end = '<reset>'
+  t.same([one?.told, two?.told, three?.told], [['lost', end], ['asked', 'more', end], ['lost too', end]])
+  t.equal(rig.state, 'unprotected')
+  t.match(rig.gateway.lastFailover, { diverged: 0, reordered: 0 })
+  t.end()
+})
+
+void t.test('...unless one that was needs it', t => {
+  const records = [data(1, 'push'), data(2, 'lost'), data(3, 'pop'), read(3, 'popped')]
+  const { rig, sides: [one, two, three] } = replaying(3, records)
+  tailEnd(rig)
+  t.same(three?.told, ['pop'])
+  t.same(one?.told, [])
+  wait(rig, 120)
+  t.same([one?.told, two?.told], [['push'], ['lost']], 'all of them, for they have no order')
+  three?.says('popped')
+  t.equal(rig.state, 'unprotected')
+  t.match(rig.gateway.lastFailover, { diverged: 0 })
+  t.end()
+})
+
 const handedOn = [
   data(1, 'take'), data(2, 'give'), read(1, 'taken'), read(2, 'given')
 ] as const
