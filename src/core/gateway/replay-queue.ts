@@ -9,6 +9,8 @@ export interface Turn {
 
 export interface Queued {
   readonly record: LogRecord
+  /** Its place in the tail, from 1 on. */
+  readonly at: number
   /** Of an input: set once its first output has been seen in the tail. */
   turn: Turn | undefined
   passed: boolean
@@ -19,32 +21,40 @@ const passedMax = 1024
 
 /** The records of the tail that were read and are not all passed, in lsn order. */
 export class ReplayQueue {
-  /** The newest queued input of each connection whose first output has not been seen. */
-  readonly #undecided = new Map<ConnectionId, Queued>()
+  /** The newest input of each connection that no output has followed. */
+  readonly #newest = new Map<ConnectionId, Queued>()
+  /** Where the newest output of each connection is. */
+  readonly #answered = new Map<ConnectionId, number>()
   #records: Queued[] = []
   #head = 0
   /** Passed though one before them was not. */
   #ahead = 0
   #read = 0
+  #inputBytes = 0
+
+  /** Bytes of input in records that were read and not passed. */
+  get inputBytes(): number { return this.#inputBytes }
 
   /** Records read and not passed. */
   get waiting(): number { return this.#records.length - this.#head - this.#ahead }
 
   push(record: LogRecord): void {
-    const queued: Queued = { record, turn: undefined, passed: false }
+    const queued: Queued = { record, at: ++this.#read, turn: undefined, passed: false }
     this.#records.push(queued)
-    this.#read++
-    if (record.kind === RecordKind.data) this.#undecided.set(record.connection, queued)
-    else if (record.kind === RecordKind.read || record.kind === RecordKind.guestEnd) {
-      const input = this.#undecided.get(record.connection)
+    if (record.kind === RecordKind.data) {
+      this.#newest.set(record.connection, queued)
+      this.#inputBytes += record.bytes.length
+    } else if (record.kind === RecordKind.read || record.kind === RecordKind.guestEnd) {
+      const input = this.#newest.get(record.connection)
       if (input !== undefined) input.turn = { at: this.#read, place: record.output }
-      this.#undecided.delete(record.connection)
+      this.#newest.delete(record.connection)
+      this.#answered.set(record.connection, this.#read)
     }
   }
 
   /** Whether no output that came after this input has been seen so far. */
-  isUndecided(input: Queued): boolean {
-    return 'connection' in input.record && this.#undecided.get(input.record.connection) === input
+  isUndecided({ record, at }: Queued): boolean {
+    return record.kind === RecordKind.data && at > (this.#answered.get(record.connection) ?? 0)
   }
 
   /**
@@ -65,6 +75,7 @@ export class ReplayQueue {
       if (result === 'blocks') return false
       if (result === 'waits') continue
       next.passed = true
+      if (next.record.kind === RecordKind.data) this.#inputBytes -= next.record.bytes.length
       this.#ahead++
       if (at === this.#head) this.#moveHead()
     }

@@ -15,8 +15,8 @@ import { Stall } from './replay-stall.ts'
 import { nowhere, ReplayStream, type InputRecord } from './replay-stream.ts'
 import { SetAside } from './set-aside.ts'
 
-/** How many records are read ahead to find an input's first output. */
-const windowRecords = 4096
+/** So much is read ahead to find an input's first output. */
+const window = { records: 4096, inputBytes: 32 << 20 } as const
 /**
  * So long a stream that has diverged must have been silent to be taken for done. Milliseconds; the ticks make
  * it a little longer.
@@ -256,7 +256,9 @@ export class Replay {
         return true
       }
       case RecordKind.data: case RecordKind.end:
-        throw new InvariantError('input belongs to a connection that came before it', { record })
+        throw new InvariantError(
+          'input belongs to a connection that came before it', { connection: record.connection }
+        )
       case RecordKind.mark: case RecordKind.connected: case RecordKind.floor: case RecordKind.read:
       case RecordKind.reset: case RecordKind.guestEnd: case RecordKind.guestReset: return true
     }
@@ -278,7 +280,7 @@ export class Replay {
     if (stream.state === 'unopened') stream.forget()
     if (this.#options.settings.replayOrder === 'output') {
       const isUndecided = this.#queue.isUndecided(queued)
-      if (isUndecided && !this.#tailEnded && this.queued < windowRecords) return false
+      if (isUndecided && !this.#tailEnded && this.#readsAhead) return false
       const isLast = isUndecided && this.#tailEnded
       if (isLast || queued.turn !== undefined || this.#deferred.has(stream)) {
         this.#deferred.add(stream, record, queued.turn)
@@ -287,6 +289,11 @@ export class Replay {
     }
     stream.send(record)
     return true
+  }
+
+  /** Whether there is room for more of the tail before something has to be passed. */
+  get #readsAhead(): boolean {
+    return this.queued < window.records && this.#queue.inputBytes < window.inputBytes
   }
 
   #passOutput(stream: ReplayStream, place: OutputOffset): boolean {
