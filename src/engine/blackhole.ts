@@ -112,9 +112,11 @@ export class BlackholeEngine extends FixedService implements Engine {
     if (this.#checkpointing) throw new TailgateError('E_ENGINE', 'another checkpoint is being taken')
     this.#checkpointing = true
     const stopped: number[] = []
-    const since = performance.now()
+    let since: number | undefined
     try {
-      for (const pid of await this.#pids()) {
+      const pids = await this.#pids()
+      since = performance.now()
+      for (const pid of pids) {
         stop(pid)
         stopped.push(pid)
       }
@@ -122,7 +124,7 @@ export class BlackholeEngine extends FixedService implements Engine {
     } finally {
       this.#checkpointing = false
       for (const pid of stopped) letRunOn(pid)
-      this.onPaused?.(performance.now() - since)
+      if (since !== undefined) this.onPaused?.(performance.now() - since)
     }
   }
 

@@ -138,8 +138,7 @@ export class EmbeddedEngine implements Engine {
     this.#guest = this.#ready = undefined
     this.#condition = 'absent'
     this.#ports = []
-    await guest?.kill()
-    await ready?.kill()
+    await Promise.all([guest?.kill(), ready?.kill()])
   }
 
   /** Has a process wait, without a guest: to start one takes most of the time that a small image does. */

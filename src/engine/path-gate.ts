@@ -110,6 +110,12 @@ export class PathGate {
     await this.#must('shut', [this.#flush('open'), this.#flush('spoken'), this.#flush('ticket')])
   }
 
+  /** Whether a gate is there, laid by this process or one before. Rejects with E_ENGINE. */
+  async isLaid(): Promise<boolean> {
+    const { taken } = await this.#filter.transaction([this.#flush('ticket')])
+    return taken
+  }
+
   /** Takes it away: afterwards nothing holds the device's frames. Rejects with E_ENGINE. */
   async remove(): Promise<void> {
     const table = `bridge ${this.#table}`

@@ -54,7 +54,7 @@ export class OutgoingStream {
   static async listen({ path, owner, queuedBytes, silenceMs }: StreamOptions): Promise<OutgoingStream> {
     if (Buffer.byteLength(path) > socketPathMax) {
       throw new TailgateError('E_ENGINE', `${path} is too long for a socket; `
-        + `its path has at most ${socketPathMax} bytes: give the agent a shorter data_dir`)
+        + `its path has at most ${socketPathMax} bytes: choose a shorter data_dir, or qmp`)
     }
     const server = createServer()
     try {

@@ -318,8 +318,8 @@ export class QemuEngine implements Engine {
     const queuedBytes = this.#options.queuedBytes ?? queuedBytesDefault
     const stream = await OutgoingStream.listen({ path, owner, queuedBytes, silenceMs: this.#silenceMs })
     let saving: Promise<string | undefined> | undefined
+    const untimed = this.#timePause(machine)
     try {
-      this.#timePause(machine)
       await stand(qmp)
       const frozen = await this.#disks.freeze(qmp)
       await standing()
@@ -339,18 +339,21 @@ export class QemuEngine implements Engine {
     } finally {
       stream.drop()
       await this.#runOn(machine, saving)
+      untimed()
       stream.close()
       this.#disks.merge(qmp)
     }
   }
 
-  #timePause({ qmp }: QemuMachine): void {
+  /** Says how long the guest stands from now on, unless what is returned is called before. */
+  #timePause({ qmp }: QemuMachine): () => void {
     const since = performance.now()
     const forget = qmp.listen(({ name }) => {
       if (name !== 'RESUME') return
       forget()
       this.onPaused?.(performance.now() - since)
     })
+    return forget
   }
 
   /** How guests are saved on this host; found out by trying, once for each QEMU at its first checkpoint. */

@@ -31,6 +31,9 @@ const grantsMax = 3
 /** An announcement is a frame that may be lost: it is repeated after so long, in milliseconds. */
 const repeatsMs = [100, 400, 1500]
 
+/** The alias of a device that an agent has made, by which the next one knows it: it may be removed. */
+const ownAlias = 'tailgate'
+
 /**
  * A tap device on a bridge of Linux, behind a {@link PathGate}. Needs `nft`, `ip`, CAP_NET_ADMIN, and
  * CAP_NET_RAW to announce.
@@ -50,8 +53,6 @@ export class TapNetwork implements GuestNetwork {
   /** Opened by its owner; it may be shut all the same, because a lease has run out. */
   #wanted = false
   #up = false
-  /** Its device is somebody else's, who removes it. */
-  #adopted = false
   /** The end of the lease by performance.now(); undefined while none was ever given. */
   #leaseEnd: number | undefined
   /** Until when the gate was granted: a lease's end, or for good (Infinity), or not at all. */
@@ -74,11 +75,10 @@ export class TapNetwork implements GuestNetwork {
   prepare(): Promise<void> {
     this.#forget()
     return this.#inTurn(async () => {
-      this.#adopted = false
       await this.#checkBridge()
       if (await this.#ownerOfDevice() === 'others') {
-        throw new TailgateError('E_ENGINE', `${this.device} is the device of a machine that runs already, `
-          + 'which this agent has not started: shut that machine down, or name another device')
+        throw new TailgateError('E_ENGINE', `${this.device} is the device of another program's machine: `
+          + 'name another one, or shut that machine down and remove the device')
       }
       await this.#gate.lay()
       await this.#removeDevice()
@@ -89,7 +89,6 @@ export class TapNetwork implements GuestNetwork {
   adopt(): Promise<void> {
     this.#forget()
     return this.#inTurn(async () => {
-      this.#adopted = true
       await this.#checkBridge()
       await this.#checkDevice()
       await this.#gate.lay()
@@ -144,7 +143,9 @@ export class TapNetwork implements GuestNetwork {
     this.#forget()
     return this.#inTurn(async () => {
       try {
-        if (this.#adopted) await this.#leaveBridge()
+        // Behind a gate may be the guest of a process before this one: it must not get past it by its end.
+        const isGuarded = await this.#ownerOfDevice() === 'others' && await this.#gate.isLaid()
+        if (isGuarded) await this.#leaveBridge()
         else await this.#removeDevice()
         await this.#gate.remove()
       } finally {
@@ -244,21 +245,21 @@ export class TapNetwork implements GuestNetwork {
     await this.#ip('removed', ['link', 'delete', 'dev', this.device])
   }
 
-  /** Whose it is, by its kind; undefined if there is none. Rejects with E_ENGINE if it is no tap at all. */
+  /** Whose it is, by its mark; undefined if there is none. Rejects with E_ENGINE if it is no tap at all. */
   async #ownerOfDevice(): Promise<'us' | 'others' | undefined> {
     const info = await this.#describe(this.device)
     if (info === undefined) return undefined
     if (info.linkinfo?.info_kind !== 'tun') {
       throw new TailgateError('E_ENGINE', `${this.device} is there and is no tap device: rename it`)
     }
-    // What is made here persists; one that does not is gone when the program that made it closes it.
-    return info.linkinfo.info_data?.persist === false ? 'others' : 'us'
+    return info.ifalias === ownAlias ? 'us' : 'others'
   }
 
   async #makeDevice(): Promise<void> {
     const { owner } = this.#options
     const user = owner === undefined ? [] : ['user', String(owner)]
     await this.#ip('made', ['tuntap', 'add', 'dev', this.device, 'mode', 'tap', ...user])
+    await this.#ip('marked', ['link', 'set', 'dev', this.device, 'alias', ownAlias])
     await this.#joinBridge()
   }
 
@@ -336,9 +337,10 @@ export class TapNetwork implements GuestNetwork {
 /** A part of what `ip -json -details link` says about one device. */
 interface LinkInfo {
   readonly ifname: string
+  readonly ifalias?: string
   readonly linkinfo?: {
     readonly info_kind?: string
-    readonly info_data?: { readonly stp_state?: number, readonly persist?: boolean }
+    readonly info_data?: { readonly stp_state?: number }
   }
 }
 

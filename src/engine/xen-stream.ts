@@ -14,8 +14,8 @@ export interface XenCheckpoint {
 
 export interface XenStreamEvents {
   /**
-   * The first eight bytes of a checkpoint after the first pass were read: the domain stands, and goes on when
-   * all of it but what the pipe holds has been read.
+   * The first eight bytes of a checkpoint after the first pass were read: the domain stands. It goes on as
+   * soon as libxc's CHECKPOINT is written, which a pipe with room for the rest takes without being read.
    */
   began(number: number): void
   ended(checkpoint: XenCheckpoint): void
@@ -31,6 +31,8 @@ type Expected =
   | 'xl-header' | 'libxl-header' | 'image-header' | 'domain-header' | 'record-header' | 'page-count' | 'body'
   | 'over'
 
+/** Xen's tools/xl/xl.h: the configuration is JSON, and the stream of version 2. There are no others. */
+const mandatoryFlags = 3
 const xlMagic = 'Xen saved domain, xl format\n \0 \r'
 const libxlMagic = 'LibxlFmt'
 const libxcMagic = 'XENF'
@@ -65,6 +67,8 @@ export class XenStream {
   /** What comes after the body. */
   #next: Expected = 'libxl-header'
   #layer: XenLayer = 'libxl'
+  /** The record with which libxc gave the word to libxl; undefined before the first. */
+  #libxcEnded: number | undefined
   #pageRecordBytes = 0
   #number = 0
   #bytes = 0
@@ -126,6 +130,8 @@ export class XenStream {
   #xlHeader(): void {
     if (this.#text(0, xlMagic.length) !== xlMagic) throw wrong('it does not begin as a domain that xl saves')
     if (this.#header.getUint32(32, true) !== byteOrderMark) throw wrong('its bytes are in another order')
+    const flags = this.#header.getUint32(36, true)
+    if (flags !== mandatoryFlags) throw wrong(`xl wrote it with the unknown flags ${flags}`)
     const length = this.#header.getUint32(44, true)
     if (length > configurationBytesMax) throw wrong(`its configuration has ${length} bytes`)
     this.#pass(length, 'libxl-header')
@@ -167,10 +173,19 @@ export class XenStream {
     if (length > kind.bytesMax) {
       throw wrong(`${kind.name} of ${layer} has ${length} bytes, and at most ${kind.bytesMax} are possible`)
     }
+    if (!this.#mayCome(layer, type)) throw wrong(`${kind.name} of ${layer} has no place there`)
     if (this.#isFresh) this.#begin(layer, type)
     this.#pass(Math.ceil(length / 8) * 8, 'record-header')
     if (layer === 'libxl') this.#ofLibxl(type)
     else this.#ofLibxc(type, length)
+  }
+
+  /** What opens and closes the parts of a stream comes in one order. */
+  #mayCome(layer: XenLayer, type: number): boolean {
+    if (layer === 'libxc') return true
+    if (type === libxlType.libxcContext) return this.#libxcEnded === undefined
+    if (type === libxlType.checkpointEnd) return this.#libxcEnded === libxcType.checkpoint
+    return type !== libxlType.end || this.#libxcEnded === libxcType.end
   }
 
   #begin(layer: XenLayer, type: number): void {
@@ -190,7 +205,10 @@ export class XenStream {
   }
 
   #ofLibxc(type: number, length: number): void {
-    if (type === libxcType.checkpoint || type === libxcType.end) this.#layer = 'libxl'
+    if (type === libxcType.checkpoint || type === libxcType.end) {
+      this.#layer = 'libxl'
+      this.#libxcEnded = type
+    }
     if (type !== libxcType.pageData) return
     if (length < pageDataHeaderBytes) throw wrong(`PAGE_DATA has ${length} bytes, which hold no count`)
     this.#pageRecordBytes = length

@@ -35,7 +35,7 @@ const linkHeaderBytes: Readonly<Record<string, number>> = {
 
 /**
  * The package leaves a closed session's poll handle in the event loop's list, in memory that goes with the
- * session. So none is ever let go of: a few hundred bytes for each failover.
+ * session. So none is ever let go of: a few hundred bytes for each time that something is asked.
  */
 const everOpened: PcapSession[] = []
 

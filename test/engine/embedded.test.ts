@@ -90,7 +90,8 @@ void t.test('kept ready: the guest is restored into a process that waits', async
 void t.test('one that waits and dies is made anew', async (t) => {
   const engine = newEngine(t)
   await engine.standBy()
-  const died = engine.readyPid ?? 0
+  const died = engine.readyPid
+  if (died === undefined) throw new Error('no process waits')
   process.kill(died, 'SIGKILL')
   while (engine.readyPid !== undefined) await new Promise((resolve) => setImmediate(resolve))
   t.equal(engine.condition, 'absent', 'that is no failure of a guest')

@@ -59,7 +59,7 @@ export type GatewayReport =
     readonly type: 'diverged', readonly connection: ConnectionId, readonly alive: boolean,
     readonly reason: string
   }
-  /** So much that a guest had said before was made again, and could not be compared. */
+  /** A client goes on of whose output so much was made again and could not be compared. */
   | { readonly type: 'unverified', readonly connection: ConnectionId, readonly bytes: number }
   /** Clients were served before all input of others was replayed: the guest is marked as diverged. */
   | { readonly type: 'served-early' }

@@ -50,7 +50,7 @@ export class ReplayEnd {
   goLive(): void {
     this.#beginLive()
     for (const stream of this.#options.streams.values()) {
-      this.#tellUnverified(stream)
+      this.#countUnverified(stream)
       if (stream.state !== 'joined' && stream.state !== 'diverged') continue
       if (stream.alive === undefined || stream.state === 'diverged') stream.leave()
       else this.#handOver(stream, stream.alive)
@@ -141,12 +141,13 @@ export class ReplayEnd {
     stream.handOver(() => dataPath.rejoin(connection, stream.side, stream.path))
   }
 
-  #tellUnverified(stream: ReplayStream): void {
+  #countUnverified(stream: ReplayStream): void {
     const { counts, replay: { port } } = this.#options
     const { unverifiedBytes: bytes } = stream.comparison
-    if (bytes === 0) return
     counts.unverifiedBytes += bytes
-    port.report({ type: 'unverified', connection: stream.id, bytes })
+    // Of others nothing was told to a client that goes on.
+    const goesOn = stream.alive !== undefined && (stream.state === 'joined' || stream.state === 'live')
+    if (bytes > 0 && goesOn) port.report({ type: 'unverified', connection: stream.id, bytes })
   }
 
   /** Clients whose connection has no place in the tail: the guest had finished with it before the mark. */

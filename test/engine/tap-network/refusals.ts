@@ -36,7 +36,8 @@ void t.test('the device of a machine that runs already is adopted, and never rem
   const client = Station.on(t, 'lan', 'client', clientMac)
   const index = (): string => ip('-o', 'link', 'show', 'dev', 'tg-g').split(':')[0] ?? ''
   const made = index()
-  await t.rejects(prepared(t, 'lan'), { code: 'E_ENGINE', message: /^tg-g is the device of a machine that/ })
+  const refusal = { code: 'E_ENGINE', message: /^tg-g is the device of another program's machine/ }
+  await t.rejects(prepared(t, 'lan'), refusal)
   ip('link', 'set', 'dev', 'tg-g', 'up')
   await network.adopt()
   t.notMatch(ip('-o', 'link', 'show', 'dev', 'tg-g'), /[<,]UP[,>]/, 'it is shut, although it was up')
@@ -46,6 +47,34 @@ void t.test('the device of a machine that runs already is adopted, and never rem
   await network.close()
   t.equal(index(), made, 'it is the same device')
   t.notMatch(ip('-o', 'link', 'show', 'dev', 'tg-g'), / master /, 'and nobody is reached from it')
+})
+
+void t.test('a gate is not taken away from before the guest of an agent that died', async (t) => {
+  makeBridge(t, 'lan')
+  const guest = Station.at(t, 'tg-g', guestMac)
+  const client = Station.on(t, 'lan', 'client', clientMac)
+  const before = new TapNetwork({ guest: 'g', bridge: 'lan', mac: guestMac, addresses: [] })
+  await before.adopt()
+  await before.open()
+  let sent = 0
+  await client.until('a frame of the guest', () => guest.send(++sent) && client.from(guestMac).length > 0)
+  const after = new TapNetwork({ guest: 'g', bridge: 'lan', mac: guestMac, addresses: [] })
+  await t.rejects(after.prepare(), { code: 'E_ENGINE' })
+  t.match(ip('-o', 'link', 'show', 'dev', 'tg-g'), / master lan /)
+  await after.close()
+  t.notMatch(ip('-o', 'link', 'show', 'dev', 'tg-g'), / master /, 'nobody is reached past the gate')
+  await before.close()
+})
+
+void t.test('a device that others have made is left as it is by who has not adopted it', async (t) => {
+  makeBridge(t, 'lan')
+  ip('tuntap', 'add', 'dev', 'tg-g', 'mode', 'tap')
+  t.teardown(() => ip('link', 'delete', 'dev', 'tg-g'))
+  ip('link', 'set', 'dev', 'tg-g', 'master', 'lan')
+  const network = new TapNetwork({ guest: 'g', bridge: 'lan', mac: guestMac, addresses: [] })
+  await t.rejects(network.prepare(), { code: 'E_ENGINE' })
+  await network.close()
+  t.match(ip('-o', 'link', 'show', 'dev', 'tg-g'), / master lan /)
 })
 
 void t.test('without nft, or the right to use it, one sentence says so', (t) => {

@@ -210,6 +210,7 @@ export class Checks {
         return
       case 'diverged': return this.#diverged(this.clientOf(report.connection), report.alive, report.reason)
       case 'unverified':
+        this.require(this.clientOf(report.connection) >= 0, 4, 'output of nobody is unverified')
         this.#unverified.add(this.clientOf(report.connection))
         return
       case 'failover-done': return this.#failedOver(report.summary)
