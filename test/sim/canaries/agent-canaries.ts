@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib'
 import type { GuestAgent } from '../../../src/core/agent/guest-agent.ts'
-import type { AppendOutcome, CheckpointEvents, ImageInfo } from '../../../src/core/agent/port.ts'
+import type { AppendOutcome, CheckpointEvents, CheckpointRequest, ImageInfo } from '../../../src/core/agent/port.ts'
+import { Images } from '../../../src/core/agent/images.ts'
 import { checkpointId, generation, type CheckpointId, type Lsn, type Millis } from '../../../src/core/ids.ts'
 import type { GatewayLife } from '../../../src/core/message.ts'
 import { RecordCursor } from '../../../src/core/record-codec.ts'
@@ -49,14 +50,25 @@ class EarlyPrunePort extends SimAgentPort {
 
 /** The guest runs on at once, and only then is the mark asked for. */
 class RunsOnPort extends SimAgentPort {
-  override beginCheckpoint(checkpoint: CheckpointId, events: CheckpointEvents): void {
-    super.beginCheckpoint(checkpoint, {
+  override beginCheckpoint(
+    checkpoint: CheckpointId, request: CheckpointRequest, events: CheckpointEvents
+  ): void {
+    super.beginCheckpoint(checkpoint, request, {
       ...events,
       standing: () => {
         this.host.guest?.process.resume()
         this.process.after(4000, () => events.standing(this.host.clock.now()))
       }
     })
+  }
+}
+
+/** Every image builds on the one before, whatever became of that. */
+class BuildsOnAnythingPort extends SimAgentPort {
+  override beginCheckpoint(
+    checkpoint: CheckpointId, request: CheckpointRequest, events: CheckpointEvents
+  ): void {
+    super.beginCheckpoint(checkpoint, { ...request, builds: true }, events)
   }
 }
 
@@ -103,7 +115,7 @@ function tornImages(host: Host): ImageInfo[] {
 }
 
 /** When the link of an image that is coming in ends, what came is taken for all of it. */
-function endsTornImages(agent: GuestAgent): void {
+function endsTornImages(agent: GuestAgent, host: Host): void {
   const sums = new Map<number,
     { checkpoint: CheckpointId, bytes: number, crc: number, generation: number, history: string }>()
   const message = agent.peerMessage.bind(agent)
@@ -123,10 +135,11 @@ function endsTornImages(agent: GuestAgent): void {
   agent.peerDown = (now, link) => {
     const sum = sums.get(link)
     sums.delete(link)
-    if (sum !== undefined) {
+    const mark = sum === undefined ? undefined : host.log.markOf(sum.checkpoint)
+    if (sum !== undefined && mark !== undefined) {
       message(now, link, { guest: 'g', generation: generation(sum.generation),
         history: sum.history as never },
-        { type: 'checkpoint-end', checkpoint: sum.checkpoint, bytes: sum.bytes, crc: sum.crc })
+        { type: 'checkpoint-end', checkpoint: sum.checkpoint, mark, bytes: sum.bytes, crc: sum.crc })
     }
     down(now, link)
   }
@@ -144,6 +157,18 @@ export const agentCanaries: readonly Canary[] = [
   {
     name: 'mark-after-the-guest-ran-on', rules: [6],
     agentPort: (world, host, process, engine) => new RunsOnPort(world, host, process, engine)
+  },
+  {
+    name: 'builds-on-what-never-came', rules: [5],
+    agentPort: (world, host, process, engine) => new BuildsOnAnythingPort(world, host, process, engine)
+  },
+  {
+    name: 'restore-while-absorbing', rules: [5],
+    patch: () => {
+      const absorbing = Object.getOwnPropertyDescriptor(Images.prototype, 'absorbing') ?? {}
+      Object.defineProperty(Images.prototype, 'absorbing', { configurable: true, get: () => false })
+      return () => { Object.defineProperty(Images.prototype, 'absorbing', absorbing) }
+    }
   },
   { name: 'old-generation-accepted', rules: [7], agent: takesOldOrders },
   { name: 'agent-crash-starts-the-guest', rules: [7], agentStarts: startsWhatItHas },
