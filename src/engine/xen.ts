@@ -36,7 +36,7 @@ export class XenEngine implements Engine {
   readonly canRestore = true
   onFailure: ((reason: string) => void) | undefined
   onPaused: Engine['onPaused']
-  onStandbyLost: ((reason: string) => void) | undefined
+  onStandbyLost: Engine['onStandbyLost']
   readonly #options: XenEngineOptions
   readonly #place: XenPlace
   readonly #xl = new Xl()
