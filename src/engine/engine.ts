@@ -61,6 +61,9 @@ export interface Engine {
   onStandbyLost?: ((reason: string) => void) | undefined
   /** Called when the guest fails by itself; once per start or restore. */
   onFailure: ((reason: string) => void) | undefined
-  /** Called when the guest runs on after it stood still for a checkpoint, for so many milliseconds. */
-  onPaused: ((ms: number) => void) | undefined
+  /**
+   * Called when the guest runs on after it stood still for a checkpoint, for so many milliseconds; with how
+   * many pages of its memory had been written since the one before, where the engine knows.
+   */
+  onPaused: ((ms: number, dirtyPages?: number) => void) | undefined
 }
