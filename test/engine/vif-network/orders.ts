@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { announcementsOf } from '../../../src/engine/announcement.ts'
 import { VifNetwork } from '../../../src/engine/vif-network.ts'
@@ -33,6 +35,19 @@ void t.test('a bridge that cannot serve is named', async (t) => {
   for (const order of ['prepare', 'adopt'] as const) {
     await t.rejects(network[order](), { code: 'E_ENGINE', message: /^there is no bridge lan on this host/ })
   }
+})
+
+void t.test('a host that could not announce the guest is told so when it is prepared', (t) => {
+  const program = fileURLToPath(new URL('prepare.ts', import.meta.url))
+  const pcap = fileURLToPath(new URL('.', import.meta.resolve('pcap')))
+  const say = (shell: string): string => {
+    const words = ['sh', '-c', `${shell} exec "$@"`, pcap, process.execPath, ...process.execArgv, program]
+    return spawnSync('unshare', ['-rnm', ...words], { encoding: 'utf8' }).stdout
+  }
+  t.equal(say(''), 'prepared\n')
+  const hidden = say('mount -t tmpfs none "$0" &&')
+  t.match(hidden, /^E_ENGINE the package pcap is not installed.*npm rebuild pcap\n$/)
+  t.end()
 })
 
 void t.test('the device of a domain that is adopted is there, on the bridge', async (t) => {
