@@ -2,9 +2,10 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { announcementsOf } from '../../../src/engine/announcement.ts'
+import { setWhereThere } from '../../../src/engine/network-device.ts'
 import { VifNetwork } from '../../../src/engine/vif-network.ts'
 import { guestMac, ip, makeBridge, Scene } from '../tap-network/ethernet.ts'
-import { comesUp, gateAlone, goes, lineOf, networkOf, nft, open, shut, vif } from './domain.ts'
+import { comesUp, gateAlone, goes, isThere, lineOf, networkOf, nft, open, shut, vif } from './domain.ts'
 
 const isUp = /[<,]UP[,>]/
 
@@ -125,6 +126,14 @@ void t.test('where another program took the gate away the device is down', async
   t.match(reason, /the gate of guest0 could not be opened; if nft\(8\) has removed the table/)
   t.notMatch(reason, /is not shut/)
   t.same(await scene.passes(5000), shut)
+})
+
+void t.test('that a device goes before it can be set is no failure', async (t) => {
+  t.notOk(isThere())
+  await setWhereThere(vif, 'taken down', ['down'])
+  await t.rejects(setWhereThere('lo', 'set up', ['master', 'nobody']), {
+    code: 'E_ENGINE', message: /^the device lo could not be set up: /
+  })
 })
 
 void t.test('where neither gate nor device is there, nobody says that it is shut', async (t) => {
