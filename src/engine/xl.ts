@@ -146,6 +146,8 @@ export function spawnXl(
     child.once('error', ({ message }) => {
       resolve({ status: null, words: `it could not be started: ${message}` })
     })
+    // What it has started holds its stderr open, too, for as long as it has a word to wait for.
+    child.once('exit', () => { child.stdio[3]?.destroy() })
     child.once('close', (status, signal) => {
       resolve({ status, words: lastLineOf(said) ?? signal ?? `it ended with status ${status ?? 'unknown'}` })
     })
