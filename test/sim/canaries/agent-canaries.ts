@@ -1,6 +1,8 @@
 import { crc32 } from 'node:zlib'
 import type { GuestAgent } from '../../../src/core/agent/guest-agent.ts'
-import type { AppendOutcome, CheckpointEvents, CheckpointRequest, ImageInfo } from '../../../src/core/agent/port.ts'
+import type {
+  AppendOutcome, CheckpointEvents, CheckpointRequest, ImageInfo
+} from '../../../src/core/agent/port.ts'
 import { Images } from '../../../src/core/agent/images.ts'
 import { checkpointId, generation, type CheckpointId, type Lsn, type Millis } from '../../../src/core/ids.ts'
 import type { GatewayLife } from '../../../src/core/message.ts'
