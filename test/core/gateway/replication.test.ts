@@ -231,6 +231,8 @@ void t.test('...and with on_link_loss stall nothing goes out meanwhile', t => {
   guest.says('answer')
   rig.from('b', { type: 'log-failed', reason: 'disk full' })
   t.equal(stalled(rig), true)
+  rig.beat('b', holding(rig, 0))
+  t.equal(stalled(rig), true, 'a log that failed has lost no checkpoint')
   rig.ordered()
   rig.pass(3000, 'a')
   t.same(client.told, [])

@@ -172,6 +172,7 @@ export const agentCanaries: readonly Canary[] = [
       return () => { Object.defineProperty(Images.prototype, 'absorbing', absorbing) }
     }
   },
+  { name: 'lost-standby-still-counts', rules: [5], agent: agent => { agent.imagesLost = () => undefined } },
   { name: 'old-generation-accepted', rules: [7], agent: takesOldOrders },
   { name: 'agent-crash-starts-the-guest', rules: [7], agentStarts: startsWhatItHas },
   { name: 'torn-checkpoint-counted', rules: [5], agent: endsTornImages, foundImages: tornImages }
