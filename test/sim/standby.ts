@@ -53,7 +53,8 @@ export class Standby {
       const isLost = place.index > 0 && this.#held !== held
       if (isLost || random.chance(scenario.engineFails / 2)) {
         this.lose('it ended while it took an image in')
-        return done({ ok: false, reason: 'the standby is gone' })
+        this.#process.after(0, () => done({ ok: false, reason: 'the standby is gone' }))
+        return
       }
       this.#held = { ...place, checkpoint }
       this.#told = false
@@ -62,13 +63,13 @@ export class Standby {
     })
   }
 
-  /** It is gone, and the agent hears of it as soon as it hears anything. */
+  /** It is gone, and the agent hears of it in its next turn. */
   lose(reason: string): void {
     if (this.#held === undefined) return
     this.#world.trace(() => `${this.#host.name} loses its standby: ${reason}`)
     this.#world.count('standby lost')
     this.#held = undefined
-    this.#process.run(() => {
+    this.#process.after(0, () => {
       this.#told = this.#held === undefined
       this.#host.agent?.imagesLost(this.#host.clock.now(), reason)
     })
