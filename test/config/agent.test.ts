@@ -77,6 +77,7 @@ void t.test('a domain of Xen', (t) => {
     '6:76: `tap` has no place with engine `xen`',
     '6:123: `card` has no place with engine `xen`: the domain\'s configuration describes it'
   ])
+  t.match(wrongGuest(`${keys}, ${network.replace('shop0', 'shop-is-long')}`), [/'shop-is-long' is too long/])
   t.match(wrongGuest(`${keys}, ${network}, domain: "a b"`), [/'a b' is no name that Xen gives a domain/])
   t.end()
 })
