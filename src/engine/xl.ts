@@ -57,6 +57,11 @@ export class Xl {
     await this.#run(`the domain of ${config} could not be created`, ['create', config])
   }
 
+  /** Lets a domain that was restored to stand run. */
+  async unpause(name: string): Promise<void> {
+    await this.#run(`the domain ${name} could not be let run`, ['unpause', name])
+  }
+
   /** Nothing happens when there is none of that name. */
   async destroy(name: string): Promise<void> {
     if (await this.domainId(name) === undefined) return

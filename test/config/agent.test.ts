@@ -65,7 +65,7 @@ void t.test('a domain of Xen', (t) => {
   const network = 'network: { vif: shop0, bridge: guests, mac: "00:16:3e:00:00:09" }'
   const endpoints = [{ host: '10.0.0.9', port: 80 }]
   t.same(read(`${head}guests:\n  - { name: shop, ${keys}, ${network} }\n`).guests, [{
-    engine: 'xen', name: 'shop', domain: 'shop', config: undefined, endpoints,
+    engine: 'xen', name: 'shop', domain: 'shop', config: undefined, checkpoints: 'remus', endpoints,
     network: { vif: 'shop0', bridge: 'guests', mac: '00:16:3e:00:00:09' }
   }])
   const named = `${keys}, ${network}, domain: d9, config: d9.cfg`
