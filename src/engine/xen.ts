@@ -144,7 +144,7 @@ export class XenEngine implements Engine {
         await this.#release(part)
       } else {
         await this.#options.network.prepare()
-        await restoreDomain(bytes, json => { this.#check(json) })
+        await restoreDomain(bytes, this.#options.directory, json => { this.#check(json) })
       }
       await this.#hold()
     } catch (error) {
