@@ -1,6 +1,7 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { createConnection } from 'node:net'
+import { readFileSync } from 'node:fs'
+import { createConnection, type Socket } from 'node:net'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -117,6 +118,13 @@ export class XenHost {
     throw new Error(`${this.name}: ${command}: ${said}`)
   }
 
+  /** A shell that has read these lines, and whose words come here until it has ended. */
+  shell(lines: string): Socket {
+    const socket = createConnection(shellPort, this.#manage)
+    socket.write(`${lines}\n`)
+    return socket
+  }
+
   /** Writes a file of dom0's. */
   async write(path: string, text: string): Promise<void> {
     await this.run(`base64 -d >'${path}' <<END\n${Buffer.from(text).toString('base64')}\nEND`)
@@ -169,14 +177,15 @@ export class XenHost {
   }
 }
 
-/** The configuration (xl.cfg(5)) of a PVH domain, the image's guest; its interface is called `guest0`. */
+/**
+ * The configuration (xl.cfg(5)) of the image's guest, whose interface is called `guest0`: the operators'
+ * example, deploy/xen/guest.cfg, with that address and MAC in the place of its own.
+ */
 export function domainConfig(address: string, mac: string, memoryMiB = 128): string {
-  return [
-    'name = "guest"', 'type = "pvh"', 'kernel = "/guest/vmlinuz"', 'ramdisk = "/guest/initrd"',
-    `cmdline = "console=hvc0 quiet panic=-1 tailgate.address=${address}/24"`,
-    `memory = ${memoryMiB}`, 'vcpus = 1', `vif = ["mac=${mac},bridge=guests,vifname=guest0"]`,
-    'on_crash = "destroy"', ''
-  ].join('\n')
+  return readFileSync(new URL('../../deploy/xen/guest.cfg', import.meta.url), 'utf8')
+    .replace(/tailgate\.address=[\d.]+/, `tailgate.address=${address}`)
+    .replace(/mac=[\da-f:]+/, `mac=${mac}`)
+    .replace(/^memory = .*$/m, `memory = ${memoryMiB}`)
 }
 
 function numberOf(name: XenHostName): string {

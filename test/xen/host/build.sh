@@ -7,7 +7,8 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly here
-readonly demo_guest=$here/../../../deploy/demo-guest
+readonly deploy=$here/../../../deploy
+readonly demo_guest=$deploy/demo-guest
 # shellcheck source=deploy/demo-guest/image.sh
 source "$demo_guest/image.sh"
 readonly xen=4.17
@@ -34,7 +35,7 @@ mapfile -t packages < <({
 } | sort -u)
 ((${#packages[@]} > 20)) || fail "xen-utils-$xen is not known to apt; the sources must name Debian 12"
 
-key=$({ cat "$here"/* "$demo_guest/image.sh" "$guest/key"; sha256sum <"$node"; } | key_of "${packages[@]}")
+key=$({ cat "$here"/* "$deploy/xen/vif-tailgate" "$demo_guest/image.sh" "$guest/key"; sha256sum <"$node"; } | key_of "${packages[@]}")
 if is_made "$key" xen vmlinuz initrd; then
   echo "$out"
   exit 0
@@ -47,7 +48,9 @@ ln -s /run "$root/var/run"
 chmod 1777 "$root/tmp"
 cp "$unpacked/bin/busybox" "$root/bin/busybox"
 cp "$here/init" "$root/init"
-cp "$here/vif" "$root/etc/xen/scripts/vif-bridge"
+cp "$deploy/xen/vif-tailgate" "$root/etc/xen/scripts/"
+# Xen's own wants bash and udev.
+ln -s vif-tailgate "$root/etc/xen/scripts/vif-bridge"
 # Memory is shared out by whoever writes the domains' configurations, and not taken from dom0.
 echo 'autoballoon="off"' >"$root/etc/xen/xl.conf"
 printf 'root:x:0:0::/root:/bin/sh\n' >"$root/etc/passwd"
@@ -90,8 +93,8 @@ for part in drivers/{xen,net/xen-netback,block/xen-blkback,net/ethernet/intel/e1
 done
 "$root/bin/busybox" depmod -b "$root" "${modules_from##*/}" || fail 'the modules cannot be listed'
 
-mkdir -p "$root/guest"
-cp "$guest"/{vmlinuz,initrd} "$root/guest/"
+mkdir -p "$root/srv/guest"
+cp "$guest"/{vmlinuz,initrd} "$root/srv/guest/"
 pack "$root" >"$out/initrd.part"
 cp "$unpacked"/boot/vmlinuz-* "$out/vmlinuz.part"
 gzip -dc "$unpacked/boot/xen-$xen-amd64.gz" >"$out/xen.part"
