@@ -57,6 +57,8 @@ export interface XenHostOptions extends XenImage {
   readonly memoryMiB?: number
   /** Of dom0, whose root is in memory too. */
   readonly dom0MiB?: number
+  /** As Xen is installed: nothing of dom0 is on the network of guests. */
+  readonly bare?: boolean
 }
 
 /**
@@ -194,12 +196,13 @@ function numberOf(name: XenHostName): string {
 
 /** The machine, with nested paging emulated, and its two kernels. */
 function machineWords(options: XenHostOptions): readonly string[] {
-  const { name, directory, memoryMiB = 1536, dom0MiB = 768 } = options
+  const { name, directory, memoryMiB = 1536, dom0MiB = 768, bare = false } = options
+  const networks = bare ? ['link'] as const : ['guest', 'link'] as const
   const xen = `console=com1 com1=115200,8n1 dom0_mem=${dom0MiB}M,max:${dom0MiB}M `
     + 'dom0_max_vcpus=1 spec-ctrl=no xpti=no noreboot'
   // A root of type ramfs may fill all of the memory, and not a half of it.
   const dom0 = 'console=hvc0 quiet mitigations=off rootfstype=ramfs '
-    + (['guest', 'link'] as const).flatMap((network) => [
+    + networks.flatMap((network) => [
       `tailgate.${network}=${addressOf(name, network)}/24`,
       `tailgate.${network}=${addressOf(name, network, 6)}/64`
     ]).join(' ')

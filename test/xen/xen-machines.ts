@@ -1,32 +1,33 @@
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { once } from 'node:events'
-import type { Socket } from 'node:net'
 import { parseDocument } from 'yaml'
 import { LogLines } from '../failover/log-lines.ts'
 import type { Agent, HostMachines, HostName } from '../lab/cluster.ts'
 import { addressOf } from '../lab/network-lab.ts'
 import type { Undoing } from '../lab/undoing.ts'
-import { installedAt, XenHost, type XenHostOptions } from './host.ts'
+import { agentCommand, commandsOf } from './document.ts'
+import { XenHost, type XenHostOptions } from './host.ts'
 
 const linkPort = 7400
-/** Where an operator's agent has its file, its certificates and the domain's configuration. */
+/** Where an operator's agent has its file and its certificates. */
 const filesAt = '/etc/tailgate'
 const domainFile = '/etc/xen/guest.cfg'
-const example = (name: string): string =>
-  readFileSync(new URL(`../../deploy/xen/${name}`, import.meta.url), 'utf8')
+/** The shell of the laboratory's dom0 would take a lesser program of that name, its own. */
+const ownIp = 'ip() { /usr/sbin/ip "$@"; }'
 
-export interface XenMachinesOptions extends Omit<XenHostOptions, 'name'> {
+export interface XenMachinesOptions extends Omit<XenHostOptions, 'name' | 'bare'> {
   /** All hosts that may ever run the guest. */
   readonly hosts: readonly HostName[]
-  /** What becomes of the example of an agent's file: values by their paths. */
+  /** What is different in the agent's file: values by their paths in it. */
   readonly agent?: readonly (readonly [path: readonly (string | number)[], value: unknown])[]
-  /** What becomes of the example of the domain's configuration. */
+  /** What becomes of the domain's configuration. */
   readonly domain?: (text: string) => string
 }
 
-/** Xen hosts as an operator sets them up: with Tailgate in dom0, and the files of deploy/xen. */
+/** Xen hosts as docs/XEN.md sets them up: with Tailgate in dom0, and the files of deploy/xen. */
 export class XenMachines implements HostMachines {
   readonly #t: Undoing
   readonly #options: XenMachinesOptions
@@ -45,10 +46,11 @@ export class XenMachines implements HostMachines {
   }
 
   async boot(name: HostName): Promise<void> {
-    const domain = this.#options.domain?.(example('guest.cfg')) ?? example('guest.cfg')
-    const host = await XenHost.boot(this.#t, { ...this.#options, name })
+    const host = await XenHost.boot(this.#t, { ...this.#options, name, bare: true })
     await host.install()
-    await host.write(domainFile, domain)
+    await host.run([ownIp, 'set -e', ...['1.', '2.', '3.', '4.'].map(commandsOf)].join('\n'))
+    const { domain } = this.#options
+    if (domain !== undefined) await host.write(domainFile, domain(await host.run(`cat ${domainFile}`)))
     this.#up.set(name, host)
   }
 
@@ -66,7 +68,7 @@ export class XenMachines implements HostMachines {
 
   #agentFile(name: HostName): string {
     const { hosts, agent = [] } = this.#options
-    const file = parseDocument(example('agent.yaml'))
+    const file = parseDocument(readFileSync(new URL('../../deploy/xen/agent.yaml', import.meta.url), 'utf8'))
     file.set('name', name)
     file.set('link', `${addressOf(name, 'link')}:${linkPort}`)
     file.set('tls', { ca: 'ca.crt', cert: `${name}.crt`, key: `${name}.key` })
@@ -88,15 +90,16 @@ export class XenAgent implements Agent {
     this.name = host.name
     this.log = new LogLines(host.name)
     this.#host = host
-    const write = files.map(([name, text]) => `base64 -d >${name} <<END\n${base64(text)}\nEND`)
-    // The shell says its process id, and becomes the agent.
+    const write = files.map(([name, text]) =>
+      `base64 -d >${filesAt}/${name} <<END\n${Buffer.from(text).toString('base64')}\nEND`)
+    // The shell says its process id, and becomes the agent. It reads all of it before it begins.
     const socket = host.shell([
-      `mkdir -p ${filesAt} && cd ${filesAt}`, ...write, 'echo $$',
-      `exec node ${installedAt}/dist/cli/main.js agent -c agent.yaml 2>&1 </dev/null`
+      '{', 'exec 2>&1 </dev/null', 'set -e', `mkdir -p ${filesAt}`, ...write, commandsOf('5.'),
+      'echo "agent $$"', `exec ${agentCommand()}`, '}'
     ].join('\n'))
-    const { first, ended } = this.#read(socket)
-    this.#pid = first.then(Number)
-    this.exited = ended.then(() => this.log.ended())
+    this.#pid = this.#read(socket)
+    this.#pid.catch(() => undefined)
+    this.exited = once(socket, 'close').then(() => this.log.ended())
   }
 
   /** Kills it (SIGKILL), and nothing that it has started; resolves when it is gone. */
@@ -105,16 +108,18 @@ export class XenAgent implements Agent {
     await this.exited
   }
 
-  #read(socket: Socket): { readonly first: Promise<string>, readonly ended: Promise<unknown> } {
+  /** Resolves with the agent's process id. */
+  #read(socket: Socket): Promise<number> {
     // A host that dies takes the connection with it.
     socket.on('error', () => undefined)
     const lines = createInterface({ input: socket })
-    const first = once(lines, 'line').then(([line]) => line as string)
-    lines.on('line', (line) => this.log.add(line))
-    return { first, ended: once(socket, 'close') }
+    return new Promise((resolve, reject) => {
+      lines.on('line', (line) => {
+        this.log.add(line)
+        const pid = /^agent (\d+)$/.exec(line)?.[1]
+        if (pid !== undefined) resolve(Number(pid))
+      })
+      lines.once('close', () => reject(new Error(`no agent was started: ${this.log.words}`)))
+    })
   }
-}
-
-function base64(text: string): string {
-  return Buffer.from(text).toString('base64')
 }

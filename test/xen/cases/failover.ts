@@ -52,8 +52,8 @@ void t.test('a domain goes on elsewhere when its host dies whole', async (t) => 
 
 /** A connection to host-a itself, and what its kernel says of its end. */
 async function listen(): Promise<{ said: string }> {
-  run('ip', 'address', 'add', `${addressOf('clients', 'guest')}/24`, 'dev', 'guest')
-  const socket = connect(shellPort, addressOf('host-a', 'guest'))
+  run('ip', 'address', 'add', `${addressOf('clients', 'link')}/24`, 'dev', 'link')
+  const socket = connect(shellPort, addressOf('host-a', 'link'))
   const silence = { said: 'nothing' }
   for (const word of ['end', 'error'] as const) socket.once(word, () => { silence.said = word })
   socket.write('echo here\n')

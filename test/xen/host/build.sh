@@ -29,8 +29,8 @@ libraries_of() {
 }
 
 mapfile -t packages < <({
-  printf '%s\n' "$kernel" busybox-static "xen-hypervisor-$xen-amd64" "xen-utils-$xen" xenstore-utils \
-    qemu-system-xen qemu-system-data seabios iproute2 nftables libstdc++6 libpcap0.8
+  printf '%s\n' "$kernel" busybox-static "xen-hypervisor-$xen-amd64" "xen-utils-$xen" xen-utils-common \
+    xenstore-utils qemu-system-xen qemu-system-data seabios iproute2 nftables libstdc++6 libpcap0.8
   for package in "xen-utils-$xen" qemu-system-xen iproute2 nftables libpcap0.8; do libraries_of "$package"; done
 } | sort -u)
 ((${#packages[@]} > 20)) || fail "xen-utils-$xen is not known to apt; the sources must name Debian 12"
@@ -43,7 +43,8 @@ fi
 unpack "${packages[@]}"
 
 readonly root=$work/root tools=$unpacked/usr/lib/xen-$xen
-mkdir -p "$root"/{bin,dev,etc/xen/scripts,proc,sys,tmp,run,var/{lib/xen,lib/xenstored,log/xen/console,lock},usr/{bin,sbin,share}}
+mkdir -p "$root"/{bin,dev,etc/{default,systemd/system,xen/scripts},proc,sys,tmp,run,var/{lib/xen,lib/xenstored,log/xen/console,lock}} \
+  "$root"/usr/{bin,local/bin,sbin,share}
 ln -s /run "$root/var/run"
 chmod 1777 "$root/tmp"
 cp "$unpacked/bin/busybox" "$root/bin/busybox"
@@ -51,8 +52,8 @@ cp "$here/init" "$root/init"
 cp "$deploy/xen/vif-tailgate" "$root/etc/xen/scripts/"
 # Xen's own wants bash and udev.
 ln -s vif-tailgate "$root/etc/xen/scripts/vif-bridge"
-# Memory is shared out by whoever writes the domains' configurations, and not taken from dom0.
-echo 'autoballoon="off"' >"$root/etc/xen/xl.conf"
+cp "$unpacked/etc/xen/xl.conf" "$root/etc/xen/"
+cp "$unpacked/etc/default/xendomains" "$root/etc/default/"
 printf 'root:x:0:0::/root:/bin/sh\n' >"$root/etc/passwd"
 printf 'root:x:0:\n' >"$root/etc/group"
 
