@@ -147,8 +147,10 @@ export class XenHost {
     const tar = spawn('tar', ['-C', root, '--dereference', '--transform', prefix, '-cf', '-', ...files])
     const socket = createConnection(unpackPort, this.#manage)
     socket.setTimeout(commandMsMax, () => socket.destroy(new Error('dom0 does not take the files')))
+    socket.resume()
+    // It is closed from the other side when all is unpacked.
     const [[status]] = await Promise.all([
-      once(tar, 'exit') as Promise<[number | null]>, pipeline(tar.stdout, socket)
+      once(tar, 'exit') as Promise<[number | null]>, pipeline(tar.stdout, socket), once(socket, 'close')
     ])
     if (status !== 0) throw new Error(`tar ended with status ${status}`)
   }

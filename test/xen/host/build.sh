@@ -30,7 +30,8 @@ libraries_of() {
 
 mapfile -t packages < <({
   printf '%s\n' "$kernel" busybox-static "xen-hypervisor-$xen-amd64" "xen-utils-$xen" xen-utils-common \
-    xenstore-utils qemu-system-xen qemu-system-data seabios iproute2 nftables libstdc++6 libpcap0.8
+    xenstore-utils qemu-system-xen qemu-system-data seabios iproute2 nftables ncurses-base libstdc++6 \
+    libpcap0.8
   for package in "xen-utils-$xen" qemu-system-xen iproute2 nftables libpcap0.8; do libraries_of "$package"; done
 } | sort -u)
 ((${#packages[@]} > 20)) || fail "xen-utils-$xen is not known to apt; the sources must name Debian 12"
@@ -68,6 +69,9 @@ done
 cp "$unpacked"/usr/libexec/xen-qemu-system-i386 "$root/usr/libexec/"
 cp "$unpacked"/{sbin/ip,usr/sbin/nft} "$root/usr/sbin/"
 cp "$node" "$root/usr/bin/node"
+# What the kernel says that the first program's terminal is: nft complains if it knows nothing of that.
+mkdir -p "$root/lib/terminfo/l"
+cp "$unpacked/lib/terminfo/l/linux" "$root/lib/terminfo/l/"
 for program in xl xenstored xenconsoled xen-init-dom0; do
   ln -s "/usr/lib/xen-$xen/bin/$program" "$root/usr/sbin/$program"
 done
@@ -88,7 +92,7 @@ modules_from=$(echo "$unpacked"/lib/modules/*)
 modules_to=$root/lib/modules/${modules_from##*/}
 readonly modules_from modules_to
 for part in drivers/{xen,net/xen-netback,block/xen-blkback,net/ethernet/intel/e1000,block/loop.ko,net/tun.ko} \
-  net/{bridge,netfilter,llc,802} lib/libcrc32c.ko; do
+  net/{bridge,netfilter,llc,802} lib/libcrc32c.ko crypto/crc32c_generic.ko; do
   mkdir -p "$(dirname "$modules_to/kernel/$part")"
   cp -r "$modules_from/kernel/$part" "$modules_to/kernel/$part"
 done
