@@ -30,9 +30,9 @@ libraries_of() {
 
 mapfile -t packages < <({
   printf '%s\n' "$kernel" busybox-static "xen-hypervisor-$xen-amd64" "xen-utils-$xen" xen-utils-common \
-    xenstore-utils qemu-system-xen qemu-system-data seabios iproute2 nftables ncurses-base libstdc++6 \
-    libpcap0.8
-  for package in "xen-utils-$xen" qemu-system-xen iproute2 nftables libpcap0.8; do libraries_of "$package"; done
+    xenstore-utils qemu-system-xen qemu-system-data seabios iproute2 nftables ncurses-base util-linux \
+    libstdc++6 libpcap0.8
+  for package in "xen-utils-$xen" qemu-system-xen iproute2 nftables util-linux libpcap0.8; do libraries_of "$package"; done
 } | sort -u)
 ((${#packages[@]} > 20)) || fail "xen-utils-$xen is not known to apt; the sources must name Debian 12"
 
@@ -68,6 +68,7 @@ for command in read write rm ls list watch exists; do
 done
 cp "$unpacked"/usr/libexec/xen-qemu-system-i386 "$root/usr/libexec/"
 cp "$unpacked"/{sbin/ip,usr/sbin/nft} "$root/usr/sbin/"
+cp "$unpacked/usr/bin/setpriv" "$root/usr/bin/"
 cp "$node" "$root/usr/bin/node"
 # What the kernel says that the first program's terminal is: nft complains if it knows nothing of that.
 mkdir -p "$root/lib/terminfo/l"
