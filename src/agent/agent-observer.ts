@@ -42,6 +42,9 @@ function linesOf(logger: Logger): Lines {
     },
     'checkpoint-failed': failed,
     'image-refused': failed,
+    'image-lost': ({ guest, checkpoint, reason }) => {
+      logger.event('checkpoint.lost', { guest, checkpoint, reason })
+    },
     'log-failed': ({ guest, reason }) => { logger.event('log.failed', { guest, code: 'E_DISK', reason }) },
     'log-gap': ({ guest, reason }) => { logger.event('log.failed', { guest, code: 'E_STALE', reason }) },
     'promote-failed': ({ guest, generation, reason }) => {
@@ -166,6 +169,7 @@ export class AgentObserver implements GuestObserver {
     if (type === 'checkpoint-begun') this.#begun(now)
     if (type === 'checkpoint-failed') checkpoints.with({ guest, result: 'failed' }).value++
     if (type === 'image-refused') checkpoints.with({ guest, result: 'refused' }).value++
+    if (type === 'image-lost') checkpoints.with({ guest, result: 'lost' }).value++
     if (type === 'stale') staleMessages.with({ guest }).value++
     if (type === 'promoted') restoreSeconds.with({ guest }).observe(ms / 1000)
     if (type !== 'checkpoint-stored') return

@@ -1,6 +1,6 @@
 import { TailgateError, messageOf } from '../base/errors.ts'
 import type { CheckpointId, Millis } from '../core/ids.ts'
-import type { CheckpointEvents } from '../core/agent/port.ts'
+import type { CheckpointEvents, CheckpointRequest } from '../core/agent/port.ts'
 import type { Engine } from '../engine/engine.ts'
 import { Spool } from './spool.ts'
 
@@ -21,18 +21,25 @@ export interface PumpOptions {
  *   engine ── stands still ──► core ── runOn ──► engine ── pieces ──► spool ──► (link drained) core ──► link
  *
  * The spool takes what the engine yields while the link is slow, so that the engine can let go of the guest's
- * memory; when it is full the engine waits.
+ * memory; when it is full the engine waits. Pieces from before the guest stood still may still be there when
+ * it does: while it stands they stay, for only the mark passes then.
  */
 export class CheckpointPump {
   readonly #options: PumpOptions
   readonly #events: CheckpointEvents
   readonly #spool: Spool
+  readonly #request: CheckpointRequest
   readonly checkpoint: CheckpointId
   #verdict: ((runOn: boolean) => void) | undefined
+  /** While the guest stands still for its mark. */
+  #stands: Promise<boolean> | undefined
   #aborted = false
 
-  constructor(options: PumpOptions, checkpoint: CheckpointId, events: CheckpointEvents) {
+  constructor(
+    options: PumpOptions, checkpoint: CheckpointId, request: CheckpointRequest, events: CheckpointEvents
+  ) {
     this.#options = options
+    this.#request = request
     this.#events = events
     this.#spool = new Spool(options.spoolBytes)
     this.checkpoint = checkpoint
@@ -68,8 +75,9 @@ export class CheckpointPump {
   }
 
   async #fill(): Promise<string | undefined> {
+    const pieces = this.#options.engine.checkpoint(() => this.#standing(), this.#request)
     try {
-      for await (const piece of this.#options.engine.checkpoint(() => this.#standing())) {
+      for await (const piece of pieces) {
         if (!await this.#spool.put(piece)) return 'the image is not wanted any more'
       }
       return undefined
@@ -85,6 +93,8 @@ export class CheckpointPump {
         const piece = await this.#spool.take()
         if (piece === undefined) return undefined
         await this.#options.drained()
+        while (this.#stands !== undefined) await this.#stands
+        if (this.#aborted) return undefined
         this.#tell(now => { this.#events.piece(now, piece) })
       }
     } catch (error) {
@@ -95,10 +105,10 @@ export class CheckpointPump {
 
   async #standing(): Promise<void> {
     if (!this.#aborted) {
-      const runOn = await new Promise<boolean>(resolve => {
-        this.#verdict = resolve
-        this.#tell(now => { this.#events.standing(now) })
-      })
+      this.#stands = new Promise<boolean>(resolve => { this.#verdict = resolve })
+      this.#tell(now => { this.#events.standing(now) })
+      const runOn = await this.#stands
+      this.#stands = undefined
       if (runOn) return
     }
     throw new TailgateError('E_ENGINE', 'the checkpoint was given up while the guest stood still')

@@ -23,6 +23,11 @@ export class EngineOrders {
     return this.#place(() => this.#engine.restore(image()))
   }
 
+  /** `image` is called when it is this order's turn. Nothing is done by an engine that absorbs none. */
+  absorb(image: () => AsyncIterable<Uint8Array>): Promise<Outcome> {
+    return this.#inTurn(async () => { await this.#engine.absorb?.(image()) })
+  }
+
   /** Nothing is done by an engine that has nothing to prepare. */
   standBy(): Promise<Outcome> {
     return this.#inTurn(async () => { await this.#engine.standBy?.() })

@@ -1,18 +1,21 @@
 import { join } from 'node:path'
 import { TailgateError } from '../base/errors.ts'
-import type { Address, AgentGuestConfig, QemuGuestConfig } from '../config/types.ts'
+import type { Address, AgentGuestConfig, QemuGuestConfig, XenGuestConfig } from '../config/types.ts'
 import { BlackholeEngine, NoEngine } from '../engine/blackhole.ts'
 import { EmbeddedEngine } from '../engine/embedded.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { GuestNetwork } from '../engine/guest-network.ts'
 import { QemuEngine } from '../engine/qemu.ts'
+import { XenEngine } from '../engine/xen.ts'
 import { addressText } from '../net/address.ts'
 
 /** What a guest's network is made from. */
 export interface NetworkSettings {
   readonly guest: string
-  /** The device to be made, and the bridge that it is put on. */
-  readonly tap: string
+  /** A `tap` is made by us, a `vif` by Xen. */
+  readonly kind: 'tap' | 'vif'
+  /** The device's name, and the bridge that it is put on. */
+  readonly device: string
   readonly bridge: string
   /** The card's address, and the guest's own, without ports, each once. */
   readonly mac: string
@@ -32,6 +35,7 @@ export interface EngineSurroundings {
 /** Makes the engine that a guest's configuration asks for. Throws E_CONFIG. */
 export function engineOf(config: AgentGuestConfig, surroundings: EngineSurroundings): Engine {
   switch (config.engine) {
+    case 'xen': return xen(config, surroundings)
     case 'qemu': return qemu(config, surroundings)
     case 'embedded': return embedded(config.name, config.listen)
     case 'blackhole': return new BlackholeEngine({
@@ -44,11 +48,20 @@ export function engineOf(config: AgentGuestConfig, surroundings: EngineSurroundi
 
 function qemu(config: QemuGuestConfig, { directory, networkOf, notice }: EngineSurroundings): QemuEngine {
   const { program, attach, disks, endpoints, network: { tap, bridge, mac, card } } = config
-  const addresses = [...new Set(endpoints.map(({ host }) => host))]
+  const addresses = hostsOf(endpoints)
   return new QemuEngine({
     program, arguments: config.arguments, ...attach === undefined ? {} : { attach }, disks,
-    network: networkOf({ guest: config.name, tap, bridge, mac, addresses }), mac, card,
+    network: networkOf({ guest: config.name, kind: 'tap', device: tap, bridge, mac, addresses }), mac, card,
     endpoints: textsOf(endpoints), directory: join(directory, 'qemu'), notice
+  })
+}
+
+function xen(config: XenGuestConfig, { networkOf }: EngineSurroundings): XenEngine {
+  const { name, domain, config: file, endpoints, network: { vif, bridge, mac } } = config
+  const addresses = hostsOf(endpoints)
+  return new XenEngine({
+    domain, config: file, bridge, mac, endpoints: textsOf(endpoints),
+    network: networkOf({ guest: name, kind: 'vif', device: vif, bridge, mac, addresses })
   })
 }
 
@@ -61,6 +74,10 @@ function embedded(name: string, listen: readonly Address[]): EmbeddedEngine {
       { context: { guest: name } })
   }
   return new EmbeddedEngine({ host, ports: listen.map(({ port }) => port) })
+}
+
+function hostsOf(addresses: readonly Address[]): readonly string[] {
+  return [...new Set(addresses.map(({ host }) => host))]
 }
 
 function textsOf(addresses: readonly Address[]): string[] {

@@ -3,10 +3,11 @@ import { crc32 } from 'node:zlib'
 import { TailgateError, messageOf } from '../base/errors.ts'
 import { InvariantError } from '../base/invariant.ts'
 import { millis, outputHash, type Hash, type Millis } from '../core/ids.ts'
-import type { Envelope, Message } from '../core/message.ts'
+import type { Durability, Envelope, Message } from '../core/message.ts'
 import { GuestAgent } from '../core/agent/guest-agent.ts'
 import {
-  defaultAgentLimits, type AgentPort, type AgentReport, type LinkId, type LogFigures, type Outcome
+  defaultAgentLimits, type AgentPort, type AgentReport, type ImageInfo, type LinkId, type LogFigures,
+  type Outcome
 } from '../core/agent/port.ts'
 import type { AgentConfig } from '../config/types.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -89,12 +90,15 @@ export class GuestHost {
       down: link => { this.peerDown(link) }
     })
     this.core = new GuestAgent(this.#port(), {
-      guest, canRestore: engine.canRestore, state: parts.known, condition: engine.condition,
+      guest, canRestore: engine.canRestore, absorbs: engine.absorb !== undefined, state: parts.known, condition: engine.condition,
       endpoints: engine.endpoints, images: parts.images.images,
       limits: { ...defaultAgentLimits, imageBytesMax: config.limits.imageBytes }
     })
     engine.onPaused = ms => { options.observer.paused(ms) }
     engine.onFailure = reason => { this.#tell(at => { this.core.guestFailed(at, reason) }) }
+    if (engine.absorb !== undefined) {
+      engine.onStandbyLost = reason => { this.#tell(at => { this.core.imagesLost(at, reason) }) }
+    }
     this.#images.onBacklog = hold => { this.#holdSource(hold) }
     this.log.onRecovery = ({ torn, lastLsn }) => {
       if (torn !== undefined) options.observer.cut(torn.bytes, lastLsn)
@@ -107,9 +111,12 @@ export class GuestHost {
     const directory = guestDirectory(options.config, guest)
     const state = new AgentStateFile(directory)
     const known = await state.read()
-    const { store, removed } = await ImageStore.open(join(directory, 'images'))
+    // What an engine has absorbed it holds in this process or in one that ends with it.
+    const found = engine.absorb === undefined ? 'keep' : 'remove'
+    const { store, removed } = await ImageStore.open(join(directory, 'images'), found)
+    const why = found === 'keep' ? 'is torn' : 'can be restored by no other life of this agent'
     for (const name of removed) {
-      options.observer.report({ type: 'image-refused', reason: `${name} is torn and was removed` }, now())
+      options.observer.report({ type: 'image-refused', reason: `${name} ${why} and was removed` }, now())
     }
     await engine.prepare?.()
     // A service that runs without us is there whether this agent is or not: it is found, not started.
@@ -171,6 +178,14 @@ export class GuestHost {
     })
   }
 
+  /** Stored first, so that the engine reads what was stored; it need not keep up with the link. */
+  async #finishImage(info: ImageInfo, durability: Durability): Promise<Outcome> {
+    const images = this.#images
+    const stored = await outcomeOf(images.finish(info, durability), () => ({ ok: true }))
+    if (!stored.ok || this.#options.engine.absorb === undefined) return stored
+    return this.#orders.absorb(() => images.read(info.checkpoint))
+  }
+
   #holdSource(hold: boolean): void {
     const { links } = this.#options
     if (this.#held !== undefined) links.get(this.#held)?.resume()
@@ -209,11 +224,11 @@ export class GuestHost {
       stopGuest: done => {
         this.#answer(orders.stop().then(mustSucceed), at => { done(at) })
       },
-      beginCheckpoint: (checkpoint, events) => {
+      beginCheckpoint: (checkpoint, request, events) => {
         const pump = this.#pump = new CheckpointPump({
           engine: this.#options.engine, spoolBytes: this.#options.config.limits.spoolBytes, now,
           drained: () => this.#peer.drained(), tell: call => { this.#tell(() => { call() }) }
-        }, checkpoint, events)
+        }, checkpoint, request, events)
         void pump.run()
       },
       runOn: checkpoint => { if (this.#pump?.checkpoint === checkpoint) this.#pump.runOn() },
@@ -279,7 +294,7 @@ export class GuestHost {
         images.piece(checkpoint, bytes)
       },
       finishImage: (info, durability, done) => {
-        this.#answer(outcomeOf(images.finish(info, durability), () => ({ ok: true })), (at, outcome) => {
+        this.#answer(this.#finishImage(info, durability), (at, outcome) => {
           done(at, outcome)
           if (outcome.ok) this.#standBy()
         })

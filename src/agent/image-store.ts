@@ -60,14 +60,16 @@ export class ImageStore {
 
   /**
    * Opens the store in a directory of its own: what is torn there, or has changed since, is removed and
-   * named in `removed`. Rejects with E_DISK.
+   * named in `removed`; with `remove`, everything is. Rejects with E_DISK.
    */
-  static async open(directory: string): Promise<OpenedImages> {
+  static async open(directory: string, found: 'keep' | 'remove' = 'keep'): Promise<OpenedImages> {
     const store = new ImageStore(directory)
     const removed: string[] = []
     try {
       await mkdir(directory, { recursive: true })
-      for (const name of await readdir(directory)) if (!await store.#find(name)) removed.push(name)
+      for (const name of await readdir(directory)) {
+        if (!await store.#find(name, found === 'keep')) removed.push(name)
+      }
     } catch (cause) {
       throw diskError(directory, cause)
     }
@@ -181,9 +183,9 @@ export class ImageStore {
   }
 
   /** Takes up a file that was found at the start; false if it was removed instead. */
-  async #find(name: string): Promise<boolean> {
+  async #find(name: string, keep: boolean): Promise<boolean> {
     const path = join(this.#directory, name)
-    const info = name.endsWith(imageSuffix) ? await wholeImage(path) : undefined
+    const info = keep && name.endsWith(imageSuffix) ? await wholeImage(path) : undefined
     if (info === undefined) await rm(path, { force: true, recursive: true })
     else this.#stored.set(info.checkpoint, { info, path })
     return info !== undefined

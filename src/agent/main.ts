@@ -3,7 +3,9 @@ import { version } from '../base/version.ts'
 import type { AgentConfig } from '../config/types.ts'
 import type { HostName } from '../core/ids.ts'
 import type { Engine } from '../engine/engine.ts'
+import type { GuestNetwork } from '../engine/guest-network.ts'
 import { TapNetwork } from '../engine/tap-network.ts'
+import { VifNetwork } from '../engine/vif-network.ts'
 import type { LinkSelf } from '../link/greeting.ts'
 import type { LinkConnection, LinkEvents, LinkPeer } from '../link/link.ts'
 import { LinkListener } from '../link/listener.ts'
@@ -131,7 +133,7 @@ class Agent implements RunningAgent {
     if (config === undefined) throw new TailgateError('E_CONFIG', `there is no guest ${name}`)
     return engineOf(config, {
       directory: guestDirectory(this.#config, name),
-      networkOf: this.#overrides.networkOf ?? tapNetwork,
+      networkOf: this.#overrides.networkOf ?? guestNetwork,
       notice: notice => { this.#logger.event('engine.notice', { guest: name, notice }) }
     })
   }
@@ -200,6 +202,6 @@ class Agent implements RunningAgent {
   }
 }
 
-function tapNetwork({ guest, tap, bridge, mac, addresses }: NetworkSettings): TapNetwork {
-  return new TapNetwork({ guest, device: tap, bridge, mac, addresses })
+function guestNetwork({ kind, ...settings }: NetworkSettings): GuestNetwork {
+  return kind === 'tap' ? new TapNetwork(settings) : new VifNetwork(settings)
 }

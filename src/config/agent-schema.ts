@@ -14,8 +14,10 @@ const limits = table('table', {
 })
 
 const network = table('table', {
-  tap: required(device, "The device that the guest's network card is joined to. The agent makes it; "
-    + "that of a machine to which it attaches is there already."),
+  tap: optional(device, "With `qemu`: the device that the guest's network card is joined to. The agent "
+    + 'makes it; that of a machine to which it attaches is there already.'),
+  vif: optional(device, "With `xen`: the device of the domain's network card in dom0, by the name that "
+    + '`vifname` in its configuration gives it.'),
   bridge: required(device, "The bridge that it is put on, which leads to the gateway and the other hosts."),
   mac: required(mac, "The card's address: the same on every host, and no other machine's."),
   card: many(list('list of properties', text), 'More properties of the card (`-device virtio-net-pci,…`): '
@@ -29,8 +31,9 @@ const disk = table('disk', {
 
 const guest = table('guest', {
   name: required(name, 'The name of the guest in the gateway file.'),
-  engine: required(choice('qemu', 'embedded', 'blackhole', 'none'),
-    'What checkpoints and restores the guest. `qemu`: a virtual machine under QEMU. `embedded`: a small '
+  engine: required(choice('xen', 'qemu', 'embedded', 'blackhole', 'none'),
+    'What checkpoints and restores the guest. `xen`: a domain of Xen, by Remus. `qemu`: a virtual '
+    + 'machine under QEMU. `embedded`: a small '
     + 'Redis-like server of our own. `blackhole`: ordinary '
     + 'processes that stand still for checkpoints which cannot be restored, to measure with. `none`: no '
     + 'checkpoints; '
@@ -48,7 +51,11 @@ const guest = table('guest', {
   qmp: optional(path,
     'With `qemu`: a QMP socket of a machine that runs without the agent. To start the guest is then to '
     + 'attach to it; `arguments` are for restoring, and may be left out where that is never to happen.'),
-  network: optional(network, 'With `qemu`: how the guest is joined to the network on this host.'),
+  domain: optional(text, "With `xen`: the domain's name, the same on every host. Left out: the guest's."),
+  config: optional(path,
+    'With `xen`: the configuration of the domain (xl.cfg(5)), from which it is created. Left out: somebody else '
+    + 'creates it, and it is only found here.'),
+  network: optional(network, 'With `qemu` and `xen`: how the guest is joined to the network on this host.'),
   disks: many(list('list of disks', disk),
     'With `qemu`: the disks that the guest may write to, as /dev/vda, /dev/vdb and so on. What it writes is '
     + 'in the checkpoints, and in files in `data_dir`.'),

@@ -8,7 +8,8 @@ import { buildTls, present } from './gateway.ts'
 import type { Path, Problems } from './problems.ts'
 import type { Loose } from './shape.ts'
 import { checkQemu } from './qemu-checks.ts'
-import type { AgentConfig, AgentGuestConfig, QemuGuestConfig } from './types.ts'
+import { checkXen } from './xen-checks.ts'
+import type { AgentConfig, AgentGuestConfig, QemuGuestConfig, XenGuestConfig } from './types.ts'
 import { formatAddress } from './values.ts'
 
 type LooseFile = Loose<AgentFile>
@@ -17,6 +18,7 @@ type FileGuest = AgentFile['guests'][number]
 
 /** Which keys each engine has beside `name` and `engine`. */
 const engineKeys = {
+  xen: ['endpoints', 'domain', 'config', 'network'],
   qemu: ['endpoints', 'qemu', 'arguments', 'qmp', 'network', 'disks'],
   embedded: ['listen'],
   blackhole: ['endpoints', 'pids', 'pid_file', 'unsafe'],
@@ -45,6 +47,7 @@ export function checkAgent(file: LooseFile, checking: Checking): void {
   }
   for (const [i, guest] of guests) {
     checkGuest(guest, ['guests', i], problems)
+    if (guest.engine === 'xen') checkXen(guest, ['guests', i], checking)
     if (guest.engine === 'qemu') checkQemu(guest, ['guests', i], checking, file.data_dir)
   }
 }
@@ -71,6 +74,7 @@ function buildGuest(guest: FileGuest, directory: string): AgentGuestConfig {
   switch (engine) {
     case 'embedded': return { engine, name, listen }
     case 'none': return { engine, name, endpoints }
+    case 'xen': return buildXen(guest, directory)
     case 'qemu': return buildQemu(guest, directory)
     case 'blackhole': {
       const pidFile = guest.pid_file === undefined ? undefined : resolve(directory, guest.pid_file)
@@ -82,13 +86,24 @@ function buildGuest(guest: FileGuest, directory: string): AgentGuestConfig {
 
 function buildQemu(guest: FileGuest, directory: string): QemuGuestConfig {
   const { name, endpoints, network, qmp } = guest
-  invariant(network !== undefined, 'a file that was checked has a network for each QEMU guest')
+  invariant(network?.tap !== undefined, 'a file that was checked has a tap for each QEMU guest')
+  const { tap, bridge, mac, card } = network
   return {
-    engine: 'qemu', name, endpoints, network,
+    engine: 'qemu', name, endpoints, network: { tap, bridge, mac, card },
     program: guest.qemu.length === 0 ? ['qemu-system-x86_64'] : guest.qemu,
     arguments: guest.arguments.length === 0 ? undefined : guest.arguments,
     attach: qmp === undefined ? undefined : resolve(directory, qmp),
     disks: guest.disks.map(({ base, format }) => ({ base: resolve(directory, base), format }))
+  }
+}
+
+function buildXen(guest: FileGuest, directory: string): XenGuestConfig {
+  const { name, endpoints, network, domain = name, config } = guest
+  invariant(network?.vif !== undefined, 'a file that was checked has a vif for each domain')
+  const { vif, bridge, mac } = network
+  return {
+    engine: 'xen', name, endpoints, domain, network: { vif, bridge, mac },
+    config: config === undefined ? undefined : resolve(directory, config)
   }
 }
 

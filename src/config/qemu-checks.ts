@@ -1,7 +1,7 @@
 import { join, resolve } from 'node:path'
 import type { AgentFile } from './agent-schema.ts'
 import { checkProgram, type Checking } from './checks.ts'
-import type { Path } from './problems.ts'
+import type { Path, Problems } from './problems.ts'
 import { attachedStreamSocket, ownStreamSocket, socketPathMax } from './qemu-sockets.ts'
 import type { Loose } from './shape.ts'
 
@@ -19,9 +19,7 @@ export function checkQemu(
   guest: LooseGuest, path: Path, checking: Checking, dataDir: string | undefined
 ): void {
   const { problems, directory } = checking
-  if (!problems.given([...path, 'network'])) {
-    problems.report(path, 'engine `qemu` needs `network`: how the guest is joined to the network')
-  }
+  checkDevice(guest, path, problems, 'tap', 'vif')
   if (!problems.given([...path, 'arguments']) && !problems.given([...path, 'qmp'])) {
     problems.report(path, 'engine `qemu` needs `arguments`, with which the machine is started, or `qmp`, '
       + 'where it runs already')
@@ -43,6 +41,23 @@ export function checkQemu(
   const chosen = guest.qmp === undefined ? 'data_dir' : 'qmp'
   problems.report(path, `QEMU sends checkpoints to the socket ${socket}, and the path of one may have `
     + `${socketPathMax} bytes, not ${length}: choose a shorter \`${chosen}\``)
+}
+
+/** The network of a virtual machine has a device of the engine's kind, and not of another's. */
+export function checkDevice(
+  { engine = 'qemu' }: LooseGuest, path: Path, problems: Problems, device: 'tap' | 'vif', other: 'tap' | 'vif'
+): void {
+  const network = [...path, 'network']
+  if (!problems.given(network)) {
+    problems.report(path, `engine \`${engine}\` needs \`network\`: how the guest is joined to the network`)
+    return
+  }
+  if (!problems.given([...network, device])) {
+    problems.report(network, `engine \`${engine}\` needs \`${device}\`: the name of the guest's device`)
+  }
+  if (problems.given([...network, other])) {
+    problems.report([...network, other], `\`${other}\` has no place with engine \`${engine}\``)
+  }
 }
 
 /** Undefined where what it is made of is missing. */

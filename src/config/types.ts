@@ -152,12 +152,12 @@ export interface QemuGuestConfig {
   readonly arguments: readonly string[] | undefined
   /** The control socket of a guest that runs without us. */
   readonly attach: string | undefined
-  readonly network: GuestNetworkConfig
+  readonly network: TapConfig
   readonly disks: readonly { readonly base: string, readonly format: 'qcow2' | 'raw' }[]
 }
 
-/** A guest's way onto the wire on one host. */
-export interface GuestNetworkConfig {
+/** A QEMU guest's way onto the wire on one host. */
+export interface TapConfig {
   /** The device that the guest's card is joined to; made by the agent, or adopted with the machine. */
   readonly tap: string
   /** The bridge that it is put on. */
@@ -168,7 +168,29 @@ export interface GuestNetworkConfig {
   readonly card: readonly string[]
 }
 
-export type AgentGuestConfig = QemuGuestConfig | EmbeddedGuestConfig | BlackholeGuestConfig | BareGuestConfig
+/** A domain of Xen. */
+export interface XenGuestConfig {
+  readonly engine: 'xen'
+  readonly name: string
+  /** The domain's own addresses, the same on every host, in the order of the gateway's list. */
+  readonly endpoints: readonly Address[]
+  /** The domain's name, the same on every host. */
+  readonly domain: string
+  /** The file from which it is created. Undefined: it is created elsewhere. */
+  readonly config: string | undefined
+  readonly network: VifConfig
+}
+
+/** A domain's way onto the wire on one host; Xen makes the device. */
+export interface VifConfig {
+  readonly vif: string
+  readonly bridge: string
+  /** The card's address, the same on every host. */
+  readonly mac: string
+}
+
+export type AgentGuestConfig =
+  | XenGuestConfig | QemuGuestConfig | EmbeddedGuestConfig | BlackholeGuestConfig | BareGuestConfig
 
 /** An agent file, checked, with every default filled in. Deeply frozen. Paths are absolute. */
 export interface AgentConfig {

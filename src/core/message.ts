@@ -153,12 +153,16 @@ export type AgentMessage =
 
 /** A primary's agent to its backup's agent, and the answers. */
 export type CheckpointMessage =
-  | { readonly type: 'checkpoint-begin', readonly checkpoint: CheckpointId, readonly mark: Lsn }
+  | { readonly type: 'checkpoint-begin', readonly checkpoint: CheckpointId }
+  /** May come before the guest has stood still: what of it is copied while it runs. */
   | { readonly type: 'checkpoint-data', readonly checkpoint: CheckpointId, readonly bytes: Uint8Array }
-  /** `bytes` and `crc` (CRC-32) over all data. Only now can it count. */
+  /**
+   * The mark, which lies in the history of this envelope; `bytes` and `crc` (CRC-32) over all data. Only now
+   * can it count.
+   */
   | {
-    readonly type: 'checkpoint-end', readonly checkpoint: CheckpointId, readonly bytes: number,
-    readonly crc: number
+    readonly type: 'checkpoint-end', readonly checkpoint: CheckpointId, readonly mark: Lsn
+    readonly bytes: number, readonly crc: number
   }
   | { readonly type: 'checkpoint-abort', readonly checkpoint: CheckpointId, readonly reason: string }
   | { readonly type: 'checkpoint-stored', readonly checkpoint: CheckpointId }

@@ -1,3 +1,4 @@
+import type { CheckpointRequest } from '../core/agent/port.ts'
 import type { GuestCondition } from '../core/message.ts'
 
 /**
@@ -20,13 +21,22 @@ export interface Engine {
   start(): Promise<void>
   /**
    * Makes one checkpoint. The guest stands still, `standing` is awaited (it exchanges the mark), the guest
-   * runs on, and the image is yielded, in pieces of at most 1 MiB. If `standing` rejects, or the iteration is
-   * ended early, the guest runs on and the image is dropped. Only one at a time. Throws E_ENGINE.
+   * runs on, and the image is yielded, in pieces of at most 1 MiB. What is copied while the guest still runs
+   * may be yielded before `standing` is called, which happens exactly once, before the last piece. If
+   * `standing` rejects, or the iteration is ended early, the guest runs on and the image is dropped. Only one
+   * at a time. Throws E_ENGINE.
    */
-  checkpoint(standing: () => Promise<void>): AsyncGenerator<Uint8Array, void>
+  checkpoint(standing: () => Promise<void>, request: CheckpointRequest): AsyncGenerator<Uint8Array, void>
+  /**
+   * Takes a whole image into the standby: only of an engine whose images build on one another, and which can
+   * restore none but the one absorbed last. Called once for each, in the order in which they count. Rejects
+   * with E_IMAGE for one that does not follow what is there, which stays, and E_ENGINE for the rest.
+   */
+  absorb?(image: AsyncIterable<Uint8Array>): Promise<void>
   /**
    * Puts a guest in place from an image: loaded, its network closed, not running. Rejects with E_IMAGE for an
-   * image that is not whole and E_ENGINE for the rest; the guest is `absent` then.
+   * image that is not whole, or not the one absorbed last, and E_ENGINE for the rest; the guest is `absent`
+   * then.
    */
   restore(image: AsyncIterable<Uint8Array>): Promise<void>
   /** Opens the network of a restored guest and lets it run. */
@@ -44,8 +54,16 @@ export interface Engine {
    * {@link start} and {@link restore} may follow, and {@link stop} ends it. Rejects with E_ENGINE.
    */
   standBy?(): Promise<void>
+  /**
+   * Called when the standby is gone: no image here can be restored until another one has been absorbed. So
+   * also when it begins to be replaced, and when a restore from it failed. Only of an engine that absorbs.
+   */
+  onStandbyLost?: ((reason: string) => void) | undefined
   /** Called when the guest fails by itself; once per start or restore. */
   onFailure: ((reason: string) => void) | undefined
-  /** Called when the guest runs on after it stood still for a checkpoint, for so many milliseconds. */
-  onPaused: ((ms: number) => void) | undefined
+  /**
+   * Called when the guest runs on after it stood still for a checkpoint, for so many milliseconds; with how
+   * many pages of its memory had been written since the one before, where the engine knows.
+   */
+  onPaused: ((ms: number, dirtyPages?: number) => void) | undefined
 }

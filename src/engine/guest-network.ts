@@ -1,6 +1,7 @@
 /**
- * A guest's way onto the wire on one host, owned by its engine: a tap device on a bridge, behind a gate in
- * the packet filter that lets the frames of the guest pass in both directions, or none.
+ * A guest's way onto the wire on one host, owned by its engine: a device on a bridge, behind a gate in the
+ * packet filter that lets the frames of the guest pass in both directions, or none. The device is made here
+ * (a tap), or the hypervisor makes it (a vif of Xen): that one comes and goes, and the gate is there before.
  *
  * The gate is shut unless something says otherwise, whoever dies: it is an element of a set that expires by
  * itself ({@link renewLease}; design, rule 7).
@@ -8,11 +9,15 @@
 export interface GuestNetwork {
   /** The device that the guest's virtual network card is to be joined to. */
   readonly device: string
-  /** Makes device and gate, shut, whatever was left of them by a process before. Rejects with E_ENGINE. */
+  /**
+   * Makes the gate, shut, and the device if it is made here, whatever was left of them by a process before.
+   * Rejects with E_ENGINE.
+   */
   prepare(): Promise<void>
   /**
-   * Lays the gate, shut, before a device that is there already, with somebody's guest behind it, and only
-   * then puts it on the bridge. {@link close} takes it off again and leaves it. Rejects with E_ENGINE.
+   * Lays the gate, shut, before a device that is there already, with somebody's guest behind it. A tap is
+   * only then put on the bridge, and {@link close} takes it off again; a vif must be on it. Rejects with
+   * E_ENGINE.
    */
   adopt(): Promise<void>
   /**
@@ -31,6 +36,9 @@ export interface GuestNetwork {
   announce(): Promise<void>
   /** Called when the gate cannot be kept as ordered: the owner must end its guest. */
   onFailure: ((reason: string) => void) | undefined
-  /** Removes gate and device; an adopted device stays, off the bridge. */
+  /**
+   * Removes gate and device. An adopted tap stays, off the bridge; a vif stays as it is, and its gate with
+   * it, shut. Rejects with E_ENGINE.
+   */
   close(): Promise<void>
 }

@@ -15,6 +15,10 @@ export interface GatePlace {
   readonly table: string
   /** The guest's device. */
   readonly device: string
+  /** More devices of the guest, which are open and shut with the first. */
+  readonly also?: readonly string[]
+  /** What the names of other devices begin with that the guest's address is never let through. */
+  readonly strays?: string
   /** The guest's MAC address. */
   readonly mac: string
 }
@@ -48,34 +52,41 @@ export type Grant = 'granted' | 'late' | 'nothing-left'
 export class PathGate {
   readonly #filter: PacketFilter
   readonly #table: string
-  readonly #device: string
+  readonly #devices: readonly string[]
   readonly #place: GatePlace
 
   constructor(filter: PacketFilter, place: GatePlace) {
     this.#filter = filter
     this.#table = place.table
-    this.#device = place.device
+    this.#devices = [place.device, ...place.also ?? []]
     this.#place = place
   }
 
   /** Makes the gate, shut, in the place of one of that name. Rejects with E_ENGINE. */
   async lay(): Promise<void> {
-    const { mac } = this.#place
+    const { mac, strays } = this.#place
     const table = `bridge ${this.#table}`
     const set = (type: string): string => `{ type ${type}; flags timeout; }`
     const chain = (hook: string): string => `{ type filter hook ${hook} priority -400; policy accept; }`
-    const from = `iifname "${this.#device}" iifname != @open drop`
+    const rule = (chain: string, words: string): string => `add rule ${table} ${chain} ${words}`
+    const devices = `{ ${this.#devices.map((device) => `"${device}"`).join(', ')} }`
+    const from = `iifname ${devices} iifname != @open drop`
     await this.#must('laid', [
       `add table ${table}`, `delete table ${table}`, `add table ${table}`,
       `add set ${table} open ${set('ifname')}`, `add set ${table} spoken ${set('ether_addr')}`,
       `add set ${table} ticket ${set('ifname')}`,
-      `add chain ${table} from-guest ${chain('prerouting')}`, `add rule ${table} from-guest ${from}`,
+      `add chain ${table} from-guest ${chain('prerouting')}`, rule('from-guest', from),
       // Frames to the bridge itself (IEEE 802.1D's group addresses) do not pass the first hook, and teach it.
-      `add chain ${table} to-host ${chain('input')}`, `add rule ${table} to-host ${from}`,
+      `add chain ${table} to-host ${chain('input')}`, rule('to-host', from),
       `add chain ${table} to-guest ${chain('postrouting')}`,
-      `add rule ${table} to-guest oifname "${this.#device}" oifname != @open drop`,
+      rule('to-guest', `oifname ${devices} oifname != @open drop`),
       `add chain ${table} in-its-name ${chain('output')}`,
-      `add rule ${table} in-its-name ether saddr ${mac} ether saddr != @spoken drop`
+      rule('in-its-name', `ether saddr ${mac} ether saddr != @spoken drop`),
+      ...strays === undefined ? [] : [
+        rule('from-guest', `iifname "${strays}*" ether saddr ${mac} iifname != @open drop`),
+        rule('to-host', `iifname "${strays}*" ether saddr ${mac} iifname != @open drop`),
+        rule('to-guest', `oifname "${strays}*" ether daddr ${mac} oifname != @open drop`)
+      ]
     ])
   }
 
@@ -133,8 +144,9 @@ export class PathGate {
 
   #element(verb: 'add' | 'delete', set: SetName, timeoutMs?: number): string {
     const timeout = timeoutMs === undefined ? '' : ` timeout ${timeoutMs}ms`
-    const key = set === 'spoken' ? this.#place.mac : `"${this.#device}"`
-    return `${verb} element bridge ${this.#table} ${set} { ${key}${timeout} }`
+    const keys = set === 'spoken' ? [this.#place.mac] : this.#devices.map((device) => `"${device}"`)
+    const elements = keys.map((key) => key + timeout).join(', ')
+    return `${verb} element bridge ${this.#table} ${set} { ${elements} }`
   }
 
   async #must(done: string, statements: readonly string[]): Promise<void> {
@@ -143,10 +155,11 @@ export class PathGate {
   }
 
   #error(done: string, reason: string): TailgateError {
-    const what = `the gate of ${this.#device} could not be ${done}; if nft(8) has removed the table `
+    const { device } = this.#place
+    const what = `the gate of ${device} could not be ${done}; if nft(8) has removed the table `
       + `${this.#table}, start the agent again`
     return new TailgateError('E_ENGINE', `${what}: ${reason}`, {
-      context: { device: this.#device, table: this.#table }
+      context: { device, table: this.#table }
     })
   }
 }

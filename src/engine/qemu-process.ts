@@ -3,6 +3,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { messageOf, TailgateError } from '../base/errors.ts'
+import { drained } from './drained.ts'
 import type { QemuMachine } from './qemu-machine.ts'
 import { beginLoading } from './qemu-migration.ts'
 import { QmpClient } from './qmp.ts'
@@ -195,20 +196,6 @@ function endingOf(child: ChildProcess): Promise<Ending> {
       const words = lastWords.trim()
       resolve({ how: signal ?? `exit code ${code}`, words: words === '' ? '' : `: ${words}` })
     })
-  })
-}
-
-/** Resolves when the stream takes more, or is gone. */
-function drained(stream: Duplex): Promise<void> {
-  return new Promise(resolve => {
-    const done = (): void => {
-      stream.off('drain', done)
-      stream.off('close', done)
-      resolve()
-    }
-    if (stream.destroyed) return resolve()
-    stream.once('drain', done)
-    stream.once('close', done)
   })
 }
 

@@ -13,6 +13,8 @@ export interface XenCheckpoint {
 }
 
 export interface XenStreamEvents {
+  /** The domain's configuration, libxl's JSON: once, before anything of the domain. */
+  configured(json: string): void
   /**
    * The first eight bytes of a checkpoint after the first pass were read: the domain stands. It goes on as
    * soon as libxc's CHECKPOINT is written, which a pipe with room for the rest takes without being read.
@@ -24,12 +26,11 @@ export interface XenStreamEvents {
 }
 
 /**
- * What is read next as a whole. `body`: what is passed over, of a record or of the configuration; `over`: the
- * stream has said its end.
+ * What is read next as a whole. `body`: what is passed over of a record; `over`: the stream has said its end.
  */
 type Expected =
-  | 'xl-header' | 'libxl-header' | 'image-header' | 'domain-header' | 'record-header' | 'page-count' | 'body'
-  | 'over'
+  | 'xl-header' | 'configuration' | 'libxl-header' | 'image-header' | 'domain-header' | 'record-header'
+  | 'page-count' | 'body' | 'over'
 
 /** Xen's tools/xl/xl.h: the configuration is JSON, and the stream of version 2. There are no others. */
 const mandatoryFlags = 3
@@ -39,9 +40,10 @@ const libxcMagic = 'XENF'
 const byteOrderMark = 0x0102_0304
 /** xl's configuration of the domain is the text of one file. */
 const configurationBytesMax = 4 * 1024 * 1024
+const configurationLengthBytes = 4
 const recordHeaderBytes = 8
 
-const headerBytes: Readonly<Record<Exclude<Expected, 'body' | 'over'>, number>> = {
+const headerBytes: Readonly<Record<Exclude<Expected, 'configuration' | 'body' | 'over'>, number>> = {
   'xl-header': 48, 'libxl-header': 16, 'image-header': 24, 'domain-header': 16,
   'record-header': recordHeaderBytes, 'page-count': pageDataHeaderBytes
 }
@@ -66,6 +68,7 @@ export class XenStream {
   #left = 0
   /** What comes after the body. */
   #next: Expected = 'libxl-header'
+  #configuration: Uint8Array = new Uint8Array()
   #layer: XenLayer = 'libxl'
   /** The record with which libxc gave the word to libxl; undefined before the first. */
   #libxcEnded: number | undefined
@@ -87,7 +90,9 @@ export class XenStream {
    */
   get wanted(): number {
     if (this.#expected === 'over') return 0
-    return this.#expected === 'body' ? this.#left : headerBytes[this.#expected] - this.#have
+    if (this.#expected === 'body') return this.#left
+    if (this.#expected === 'configuration') return this.#configuration.length - this.#have
+    return headerBytes[this.#expected] - this.#have
   }
 
   /** Bytes of the checkpoint under way that were read. */
@@ -102,7 +107,7 @@ export class XenStream {
       if (this.#expected === 'over') throw wrong('it goes on after its end')
       const length = Math.min(this.wanted, bytes.length - at)
       if (this.#expected === 'body') this.#left -= length
-      else this.#headerBytes.set(bytes.subarray(at, at + length), this.#have)
+      else this.#kept.set(bytes.subarray(at, at + length), this.#have)
       this.#have += length
       this.#bytes += length
       at += length
@@ -110,11 +115,17 @@ export class XenStream {
     }
   }
 
+  /** Where what is read as a whole gathers. */
+  get #kept(): Uint8Array {
+    return this.#expected === 'configuration' ? this.#configuration : this.#headerBytes
+  }
+
   #complete(): void {
     const complete = this.#expected
     this.#have = 0
     switch (complete) {
       case 'xl-header': return this.#xlHeader()
+      case 'configuration': return this.#configured()
       case 'libxl-header': return this.#libxlHeader()
       case 'image-header': return this.#imageHeader()
       case 'domain-header': return this.#domainHeader()
@@ -133,8 +144,21 @@ export class XenStream {
     const flags = this.#header.getUint32(36, true)
     if (flags !== mandatoryFlags) throw wrong(`xl wrote it with the unknown flags ${flags}`)
     const length = this.#header.getUint32(44, true)
-    if (length > configurationBytesMax) throw wrong(`its configuration has ${length} bytes`)
-    this.#pass(length, 'libxl-header')
+    const isPossible = length >= configurationLengthBytes && length <= configurationBytesMax
+    if (!isPossible) throw wrong(`its configuration has ${length} bytes`)
+    this.#expected = 'configuration'
+    this.#configuration = new Uint8Array(length)
+  }
+
+  /** A length, and so much text with a zero at its end (Xen's tools/xl/xl.h, optional data). */
+  #configured(): void {
+    const bytes = this.#configuration
+    this.#expected = 'libxl-header'
+    this.#configuration = new Uint8Array()
+    const length = new DataView(bytes.buffer).getUint32(0, true)
+    if (length + configurationLengthBytes > bytes.length) throw wrong('its configuration is cut off')
+    const text = bytes.subarray(configurationLengthBytes, configurationLengthBytes + length)
+    this.#events.configured(new TextDecoder().decode(text).replace(/\0+$/, ''))
   }
 
   #libxlHeader(): void {

@@ -95,6 +95,7 @@ export class GuestObserver {
       case 'mark': this.#mark(report.checkpoint, now); return
       case 'checkpoint-counted': return this.#counted(report, now)
       case 'checkpoint-failed': case 'mark-refused': return this.#checkpointFailed(report)
+      case 'checkpoint-lost': return this.#checkpointLost(report)
       case 'clock-jump':
         this.#metrics.clockJumps.with({}).value++
         this.#logger.event('clock.jumped', { ms: Math.round(report.ms) })
@@ -192,6 +193,13 @@ export class GuestObserver {
     const result = report.type === 'mark-refused' ? 'refused' : 'failed'
     this.#metrics.checkpoints.with({ guest, result }).value++
     this.#logger.event('checkpoint.failed', { guest, checkpoint: report.checkpoint, reason: report.reason })
+  }
+
+  #checkpointLost({ checkpoint, reason }: GatewayReport & { type: 'checkpoint-lost' }): void {
+    const guest = this.#guest.name
+    this.checkpoint = undefined
+    this.#metrics.checkpoints.with({ guest, result: 'lost' }).value++
+    this.#logger.event('checkpoint.lost', { guest, checkpoint, reason })
   }
 
   // ---- failover

@@ -18,7 +18,7 @@ export function protectionStatus(
       }
     case 'syncing':
       return {
-        state: 'syncing', reason: `the first checkpoint is on its way to ${protection.backup}`, todo: ''
+        state: 'syncing', reason: `a checkpoint is on its way to ${protection.backup}`, todo: ''
       }
     case 'protected': return protection.stalled
       ? {

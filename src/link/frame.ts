@@ -32,8 +32,8 @@ const bodyCrcAt = 24
 const headCrcAt = 28
 
 /** The versions of the protocol that this program speaks. */
-export const protocolVersionMin = 1
-export const protocolVersionMax = 1
+export const protocolVersionMin = 2
+export const protocolVersionMax = 2
 /** In the header of greetings, whose layout is the same in every version. */
 export const greetingVersion = 0
 

@@ -79,7 +79,7 @@ function checkpointReason<
 }
 
 /** The codec of a message that has a checkpoint only. */
-function checkpointOnly<T extends 'mark-request' | 'checkpoint-stored'>(
+function checkpointOnly<T extends 'mark-request' | 'checkpoint-begin' | 'checkpoint-stored'>(
   number: number, type: T
 ): MessageCodec<{ readonly type: T, readonly checkpoint: CheckpointId }> {
   return {
@@ -361,15 +361,7 @@ const agentCodecs: Pick<MessageCodecs,
 const checkpointCodecs: Pick<MessageCodecs,
   | 'checkpoint-begin' | 'checkpoint-data' | 'checkpoint-end' | 'checkpoint-abort' | 'checkpoint-stored'
   | 'checkpoint-refused'> = {
-  'checkpoint-begin': {
-    number: 64,
-    payloadBytesMax: smallPayloadBytesMax,
-    write(w, m) {
-      w.number(m.checkpoint)
-      w.number(m.mark)
-    },
-    read: r => ({ type: 'checkpoint-begin', checkpoint: checkpointId(r.number()), mark: lsn(r.number()) })
-  },
+  'checkpoint-begin': checkpointOnly(64, 'checkpoint-begin'),
   'checkpoint-data': {
     number: 65,
     payloadBytesMax: checkpointPayloadBytesMax,
@@ -384,11 +376,16 @@ const checkpointCodecs: Pick<MessageCodecs,
     payloadBytesMax: smallPayloadBytesMax,
     write(w, m) {
       w.number(m.checkpoint)
+      w.number(m.mark)
       w.number(m.bytes)
       w.u32(m.crc)
     },
     read: r => ({
-      type: 'checkpoint-end', checkpoint: checkpointId(r.number()), bytes: r.number(), crc: r.u32()
+      type: 'checkpoint-end',
+      checkpoint: checkpointId(r.number()),
+      mark: lsn(r.number()),
+      bytes: r.number(),
+      crc: r.u32()
     })
   },
   'checkpoint-abort': checkpointReason(67, 'checkpoint-abort'),

@@ -28,6 +28,7 @@ export interface Libc {
   readonly getpeername: Call
   readonly getsockopt: Call
   readonly setsockopt: Call
+  readonly fcntl: (descriptor: number, command: number, type: 'int', value: number) => number
   /** The system's error name of the last failure, as `EPERM`. */
   lastError(): string
 }
@@ -59,6 +60,7 @@ function loadLibc(load: LoadPackage): Libc {
     getpeername: call('int getpeername(int, void *, void *)'),
     getsockopt: call('int getsockopt(int, int, int, void *, void *)'),
     setsockopt: call('int setsockopt(int, int, int, const void *, uint32_t)'),
+    fcntl: own.func('int fcntl(int, int, ...)') as Libc['fcntl'],
     lastError: () => getSystemErrorName(-koffi.errno())
   }
 }
@@ -97,4 +99,29 @@ const stopWriting = 1
 /** Ends this direction of a socket, as after its last byte. Does nothing to one that is over. */
 export function shutdownWriting(descriptor: number): void {
   libc().shutdown(descriptor, stopWriting)
+}
+
+/** Commands of fcntl(2) for a pipe, which Linux has since 2.6.35. */
+const setPipeSize = 1031
+const getPipeSize = 1032
+
+/** How many bytes a pipe takes without being read. Throws E_ATTACH. */
+export function pipeBytes(descriptor: number): number {
+  return sizeOrThrow(libc().fcntl(descriptor, getPipeSize, 'int', 0))
+}
+
+/** Gives a pipe room for so many bytes at least. Throws E_ATTACH. */
+export function growPipe(descriptor: number, bytes: number): void {
+  sizeOrThrow(libc().fcntl(descriptor, setPipeSize, 'int', bytes))
+}
+
+/** Takes room from a pipe down to so many bytes, unless it holds more. Throws E_ATTACH. */
+export function shrinkPipe(descriptor: number, bytes: number): void {
+  const result = libc().fcntl(descriptor, setPipeSize, 'int', bytes)
+  if (result < 0 && libc().lastError() !== 'EBUSY') sizeOrThrow(result)
+}
+
+function sizeOrThrow(result: number): number {
+  if (result < 0) throw callFailed('the size of a pipe cannot be chosen')
+  return result
 }

@@ -66,6 +66,9 @@ export const logEvents = {
   'checkpoint.failed': event('warn', 'a checkpoint does not count',
     { guest: 'string', checkpoint: 'number', reason: 'string' }),
 
+  'checkpoint.lost': event('warn', 'a checkpoint that was whole cannot be restored any more',
+    { guest: 'string', checkpoint: 'number', reason: 'string' }),
+
   'failover.began': event('warn', 'a failover begins',
     {
       guest: 'string', generation: 'number', trigger: 'string', reason: 'string', from: 'string', to: 'string'

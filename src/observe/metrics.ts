@@ -321,7 +321,7 @@ function checkpointMetrics(r: MetricRegistry) {
   const labels = ['guest'] as const
   return {
     checkpoints: r.counter({
-      name: 'tailgate_checkpoints_total', help: 'Checkpoints that came to an end: counted, failed or refused',
+      name: 'tailgate_checkpoints_total', help: 'Checkpoints that came to an end, or were lost afterwards',
       labels: ['guest', 'result']
     }),
     checkpointSeconds: r.histogram({

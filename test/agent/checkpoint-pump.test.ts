@@ -13,7 +13,7 @@ function engineWith(checkpoint: Checkpoint): Engine {
 
 /** Runs a pump; what the core hears is written down, and it answers as told. */
 function pump(
-  checkpoint: Checkpoint, some: Partial<PumpOptions> = {}, answer: 'run-on' | 'abort' = 'run-on'
+  checkpoint: Checkpoint, some: Partial<PumpOptions> = {}, answer: 'run-on' | 'abort' | 'later' = 'run-on'
 ) {
   const heard: string[] = []
   let stands: () => void = () => undefined
@@ -21,7 +21,7 @@ function pump(
   const it = new CheckpointPump({
     engine: engineWith(checkpoint), spoolBytes: 4, now: () => millis(1), drained: () => Promise.resolve(),
     tell: call => { call() }, ...some
-  }, checkpointId(1), {
+  }, checkpointId(1), { builds: true, periodMs: 7 }, {
     standing: () => {
       heard.push('standing')
       stands()
@@ -46,6 +46,44 @@ void t.test('stands, runs on, and every piece before the end', async t => {
   const { it, heard } = pump(threePieces)
   await it.run()
   t.same(heard, ['standing', 'piece 1', 'piece 2', 'piece 3', 'ended'])
+})
+
+void t.test('the engine hears what is wanted', async t => {
+  let heard: unknown
+  await pump(async function* (standing, request) {
+    heard = request
+    yield* threePieces(standing)
+  }).it.run()
+  t.same(heard, { builds: true, periodMs: 7 })
+})
+
+void t.test('pieces from before the guest stood still come before or after it stands, never meanwhile', async t => {
+  let drain: () => void = () => undefined
+  const link = new Promise<void>(resolve => { drain = resolve })
+  const { it, heard, standing } = pump(async function* (stands) {
+    yield new Uint8Array(1)
+    yield new Uint8Array(2)
+    await stands()
+    yield new Uint8Array(3)
+  }, { drained: () => link }, 'later')
+  const done = it.run()
+  await standing
+  drain()
+  await new Promise(setImmediate)
+  t.same(heard, ['standing'], 'the link has room, and only the mark passes')
+  it.runOn()
+  await done
+  t.same(heard, ['standing', 'piece 1', 'piece 2', 'piece 3', 'ended'])
+})
+
+void t.test('given up with pieces from before the stand: none of them goes out', async t => {
+  const { it, heard } = pump(async function* (stands) {
+    yield new Uint8Array(1)
+    await stands()
+    yield new Uint8Array(2)
+  }, {}, 'abort')
+  await it.run()
+  t.same(heard, ['standing', 'failed: it was given up'])
 })
 
 void t.test('given up while the guest stands still: the engine hears a rejection', async t => {

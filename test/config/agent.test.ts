@@ -56,7 +56,27 @@ void t.test('each engine has its own keys', (t) => {
   t.same(wrongGuest('engine: embedded, listen: ["*:1", "127.0.0.1:2"]'),
     ['6:45: an embedded guest listens on one address, with a port for each service; *:1 and 127.0.0.1:2 are '
       + 'on two'])
-  t.same(wrongGuest('engine: xen'), ["6:27: 'xen' must be one of qemu, embedded, blackhole, none"])
+  t.same(wrongGuest('engine: lxc'), ["6:27: 'lxc' must be one of xen, qemu, embedded, blackhole, none"])
+  t.end()
+})
+
+void t.test('a domain of Xen', (t) => {
+  const keys = 'engine: xen, endpoints: ["10.0.0.9:80"]'
+  const network = 'network: { vif: shop0, bridge: guests, mac: "00:16:3e:00:00:09" }'
+  const endpoints = [{ host: '10.0.0.9', port: 80 }]
+  t.same(read(`${head}guests:\n  - { name: shop, ${keys}, ${network} }\n`).guests, [{
+    engine: 'xen', name: 'shop', domain: 'shop', config: undefined, endpoints,
+    network: { vif: 'shop0', bridge: 'guests', mac: '00:16:3e:00:00:09' }
+  }])
+  t.match(read(`${head}guests:\n  - { name: shop, ${keys}, ${network}, domain: d9, config: d9.cfg }\n`).guests,
+    [{ domain: 'd9', config: '/etc/tailgate/d9.cfg' }])
+  t.same(wrongGuest(keys), ['6:5: engine `xen` needs `network`: how the guest is joined to the network'])
+  t.same(wrongGuest(`${keys}, network: { tap: t0, bridge: b, mac: "00:16:3e:00:00:09", card: [a] }`), [
+    '6:69: engine `xen` needs `vif`: the name of the guest\'s device',
+    '6:76: `tap` has no place with engine `xen`',
+    '6:123: `card` has no place with engine `xen`: the domain\'s configuration describes it'
+  ])
+  t.match(wrongGuest(`${keys}, ${network}, domain: "a b"`), [/'a b' is no name that Xen gives a domain/])
   t.end()
 })
 

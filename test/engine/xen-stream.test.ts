@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { TailgateError } from '../../src/base/errors.ts'
 import { XenStream } from '../../src/engine/xen-stream.ts'
+import { describedIn } from '../../src/engine/xl.ts'
 import { libxcRecord, libxlRecord, recordAt, type StreamRecord } from '../xen/vectors/walk.ts'
 
 // Streams that `xl remus` has written (test/xen/vectors), whole, in pieces, cut and damaged.
@@ -20,6 +21,7 @@ interface Heard {
 function listener(): Heard {
   const words: string[] = []
   const stream = new XenStream({
+    configured: () => { words.push('configured') },
     began: (number) => { words.push(`began ${number}`) },
     ended: ({ number, bytes, pages }) => { words.push(`ended ${number}: ${bytes} bytes, ${pages} pages`) },
     finished: () => { words.push('finished') }
@@ -42,7 +44,7 @@ function recordsOf(vector: Buffer): readonly StreamRecord[] {
 
 /** The same, from the walk. */
 function wanted(vector: Buffer): readonly string[] {
-  const words: string[] = []
+  const words: string[] = ['configured']
   let [number, from, pages, isFresh] = [0, 0, 0, false]
   for (const { layer, type, at, end } of recordsOf(vector)) {
     if (isFresh) words.push(`began ${number}`)
@@ -187,6 +189,19 @@ void t.test('records that open and close the parts of a stream come in their ord
   t.end()
 })
 
+void t.test('what it says of its domain is told', (t) => {
+  const told: string[] = []
+  const configured = (json: string): void => { told.push(json) }
+  const nothing = (): void => undefined
+  const stream = new XenStream({ configured, began: nothing, ended: nothing, finished: nothing })
+  for (let at = 0; at < vectors.pvh.length; at += 100) stream.push(vectors.pvh.subarray(at, at + 100))
+  t.match(told.map((json) => describedIn(json)), [{
+    name: 'guest', type: 'pvh', writableDisks: [],
+    cards: [{ mac: '02:77:00:00:02:65', bridge: 'guests', device: 'guest0' }]
+  }])
+  t.end()
+})
+
 void t.test('an optional record is passed over', (t) => {
   const vector = vectors.pvh
   const [, second] = recordsOf(vector)
@@ -196,8 +211,8 @@ void t.test('an optional record is passed over', (t) => {
   extra.writeUInt32LE(13, 4)
   const expected = heardOf(vector)
   const with24 = Buffer.concat([vector.subarray(0, at), extra, vector.subarray(at)])
-  const grown = (expected[0] ?? '').replace(/\d+ bytes/, (text) => `${Number.parseInt(text, 10) + 24} bytes`)
-  t.same(heardOf(with24), [grown, ...expected.slice(1)])
+  const grown = (expected[1] ?? '').replace(/\d+ bytes/, (text) => `${Number.parseInt(text, 10) + 24} bytes`)
+  t.same(heardOf(with24), ['configured', grown, ...expected.slice(2)])
   t.end()
 })
 
@@ -221,7 +236,7 @@ void t.test('a domain that is saved ends its stream, and nothing may follow', (t
   const saved = Buffer.concat([vector.subarray(0, records[first]?.at ?? 0), end, end])
   const { words, stream } = listener()
   stream.push(saved)
-  t.same(words, ['finished'])
+  t.same(words, ['configured', 'finished'])
   t.equal(stream.wanted, 0)
   t.ok(stream.isBetween)
   t.throws(() => stream.push(end), { code: 'E_IMAGE', message: /after its end/ })

@@ -45,7 +45,6 @@ const bare = <T extends Type>(type: T) => record({ type: fc.constant(type) })
 const withReason = <T extends Type>(type: T) => record({ type: fc.constant(type), reason })
 const withCheckpoint = <T extends Type>(type: T) => record({ type: fc.constant(type), checkpoint })
 const withBoth = <T extends Type>(type: T) => record({ type: fc.constant(type), checkpoint, reason })
-const withMark = <T extends Type>(type: T) => record({ type: fc.constant(type), checkpoint, mark: anyLsn })
 
 /** A random id of eight bytes, as hex digits. */
 const id = fc.uint8Array({ minLength: 8, maxLength: 8 }).map(bytes => Buffer.from(bytes).toString('hex'))
@@ -113,10 +112,10 @@ export const messages: { readonly [T in Type]: fc.Arbitrary<Extract<WireMessage,
   'tail-end': record({ type: fc.constant('tail-end' as const), lastLsn: anyLsn }),
   stale: bare('stale'),
   'log-failed': withReason('log-failed'),
-  'checkpoint-begin': withMark('checkpoint-begin'),
+  'checkpoint-begin': withCheckpoint('checkpoint-begin'),
   'checkpoint-data': record({ type: fc.constant('checkpoint-data' as const), checkpoint, bytes }),
   'checkpoint-end': record({
-    type: fc.constant('checkpoint-end' as const), checkpoint, bytes: count, crc: u32
+    type: fc.constant('checkpoint-end' as const), checkpoint, mark: anyLsn, bytes: count, crc: u32
   }),
   'checkpoint-abort': withBoth('checkpoint-abort'),
   'checkpoint-stored': withCheckpoint('checkpoint-stored'),

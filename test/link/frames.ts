@@ -1,4 +1,4 @@
-import { FrameEncoder, flatFrame, greetingVersion, linkEnvelope } from '../../src/link/frame.ts'
+import { FrameEncoder, flatFrame, greetingVersion, linkEnvelope, protocolVersionMax } from '../../src/link/frame.ts'
 import { FrameReader } from '../../src/link/frame-reader.ts'
 import type { Envelope } from '../../src/core/message.ts'
 import type { WireMessage } from '../../src/link/message-codec.ts'
@@ -10,7 +10,9 @@ export interface Framed {
 
 export const isGreeting = ({ type }: WireMessage): boolean => type === 'hello' || type === 'refused'
 
-export const versionOf = (message: WireMessage): number => isGreeting(message) ? greetingVersion : 1
+export const versionOf = (message: WireMessage): number => {
+  return isGreeting(message) ? greetingVersion : protocolVersionMax
+}
 
 /** `message` as one frame of the version that it has its place in. */
 export function frameOf({ envelope, message }: Framed, encoder = new FrameEncoder()): Buffer {

@@ -191,8 +191,8 @@ void t.test('versions', async t => {
     message: { type: 'hello', versionMin: 7, versionMax: 9, role: 'gateway', name: 'gw' }
   }))
   const answer = await wholeOf(socket)
-  t.match((await refusal).error, { code: 'E_VERSION', message: /versions 1 to 1 .* 7 to 9/ })
-  t.match(answer.toString('latin1'), /versions 1 to 1 .* 7 to 9/, 'the other side is told, too')
+  t.match((await refusal).error, { code: 'E_VERSION', message: /versions 2 to 2 .* 7 to 9/ })
+  t.match(answer.toString('latin1'), /versions 2 to 2 .* 7 to 9/, 'the other side is told, too')
 })
 
 void t.test('something else listens, or dials', async t => {

@@ -1,7 +1,6 @@
 import type {
-  AgentPort, AgentReport, AgentState, AppendOutcome, CheckpointEvents, GuestOutcome, ImageInfo, LinkId,
-    LogFigures,
-  LogSettings, OpenLogOutcome, Outcome, TailOutcome
+  AgentPort, AgentReport, AgentState, AppendOutcome, CheckpointEvents, CheckpointRequest, GuestOutcome,
+  ImageInfo, LinkId, LogFigures, LogSettings, OpenLogOutcome, Outcome, TailOutcome
 } from '../../src/core/agent/port.ts'
 import type { CheckpointId, Generation, HistoryId, HostName, Lsn, Millis } from '../../src/core/ids.ts'
 import type { AgentMessage, CheckpointMessage, Durability, Envelope } from '../../src/core/message.ts'
@@ -88,9 +87,9 @@ export class SimAgentPort implements AgentPort {
     this.#engine.stop(done)
   }
 
-  beginCheckpoint(checkpoint: CheckpointId, events: CheckpointEvents): void {
+  beginCheckpoint(checkpoint: CheckpointId, request: CheckpointRequest, events: CheckpointEvents): void {
     this.#order()
-    this.#engine.begin(checkpoint, events)
+    this.#engine.begin(checkpoint, request, events)
   }
 
   runOn(checkpoint: CheckpointId): void {
@@ -193,7 +192,9 @@ export class SimAgentPort implements AgentPort {
     this.#order()
     this.#answer(durability === 'disk' ? this.world.diskDelay() : this.world.readDelay(), () => {
       const ok = this.host.images.finish(info, durability === 'disk')
-      done(this.#now(), ok ? { ok } : { ok, reason: 'the image was dropped' })
+      if (!ok) return done(this.#now(), { ok, reason: 'the image was dropped' })
+      if (!this.world.scenario.builds) return done(this.#now(), { ok })
+      this.#engine.absorb(info.checkpoint, outcome => done(this.#now(), outcome))
     })
   }
 

@@ -1,13 +1,19 @@
-import type { CheckpointEvents, GuestOutcome, Outcome } from '../../src/core/agent/port.ts'
+import type { CheckpointEvents, CheckpointRequest, GuestOutcome, Outcome } from '../../src/core/agent/port.ts'
 import type { Millis } from '../../src/core/ids.ts'
 import { Guest, type Snapshot } from './guest.ts'
 import type { Host } from './host.ts'
 import type { Process } from './process.ts'
+import { join } from './protocol.ts'
+import { Standby, type StreamPlace } from './standby.ts'
+import { noBytes } from './tcp.ts'
 import type { World } from './world.ts'
 
 interface Checkpoint {
   readonly checkpoint: number
   readonly events: CheckpointEvents
+  readonly place: StreamPlace
+  /** What was copied while the guest ran. */
+  live: Uint8Array
   snapshot: Snapshot | undefined
   over: boolean
   ran: boolean
@@ -18,7 +24,10 @@ export class Engine {
   readonly #world: World
   readonly #host: Host
   readonly #process: Process
+  readonly #standby: Standby
   #checkpoint: Checkpoint | undefined
+  /** The checkpoint whose image was yielded last, as long as nothing ended its stream. */
+  #last: Checkpoint | undefined
   /** Grows with each stop: what was under way for a guest before it does nothing. */
   #order = 0
 
@@ -26,6 +35,7 @@ export class Engine {
     this.#world = world
     this.#host = host
     this.#process = process
+    this.#standby = new Standby(world, host, process)
   }
 
   get endpoints(): string[] {
@@ -51,6 +61,7 @@ export class Engine {
 
   stop(done: (now: Millis) => void): void {
     this.#order++
+    this.#last = undefined
     const { guest } = this.#host
     const checkpoint = this.#checkpoint
     if (checkpoint !== undefined && !checkpoint.over) this.#fail(checkpoint, 'the guest was ended')
@@ -62,10 +73,11 @@ export class Engine {
 
   restore(checkpoint: number, done: (now: Millis, outcome: GuestOutcome) => void): void {
     const stored = this.#host.images.bytesOf(checkpoint)
+    const standsBy = !this.#world.scenario.builds || this.#standby.take(checkpoint)
     this.#later(this.#world.engineDelay(), () => {
       const image = this.#world.images.get(checkpoint)
       this.#world.checks.restoring(this.#host, checkpoint, stored)
-      if (image === undefined || stored === undefined
+      if (image === undefined || stored === undefined || !standsBy
         || this.#world.random.chance(this.#world.scenario.restoreFails)) {
         return done(this.#now(), { ok: false, reason: 'the engine could not load the image' })
       }
@@ -103,10 +115,25 @@ export class Engine {
     if (guest.reachable) this.#world.checks.pathOpen(guest)
   }
 
+  absorb(checkpoint: number, done: (outcome: Outcome) => void): void {
+    this.#standby.absorb(checkpoint, done)
+  }
+
+  loseStandby(): void {
+    this.#standby.lose('it ended by itself')
+  }
+
   // ---- checkpoints
 
-  begin(id: number, events: CheckpointEvents): void {
-    const checkpoint: Checkpoint = { checkpoint: id, events, snapshot: undefined, over: false, ran: false }
+  begin(id: number, { builds }: CheckpointRequest, events: CheckpointEvents): void {
+    const last = this.#last
+    if (builds) this.#world.checks.buildsOn(this.#host, last?.checkpoint)
+    const place = builds && last !== undefined
+      ? { stream: last.place.stream, index: last.place.index + 1 }
+      : { stream: this.#world.nextStream++, index: 0 }
+    const checkpoint: Checkpoint = {
+      checkpoint: id, events, place, live: noBytes, snapshot: undefined, over: false, ran: false
+    }
     this.#checkpoint = checkpoint
     if (this.#world.random.chance(this.#world.scenario.engineFails)) return this.#fail(checkpoint,
       'the engine failed')
@@ -114,7 +141,21 @@ export class Engine {
       const { guest } = this.#host
       if (checkpoint.over || this.#checkpoint !== checkpoint) return
       if (guest?.process.alive !== true) return this.#fail(checkpoint, 'the guest is gone')
-      this.stand(checkpoint, guest)
+      this.#copy(checkpoint, guest, this.#world.random.below(this.#world.scenario.livePieces + 1))
+    })
+  }
+
+  /** So many pieces come while the guest runs; then it stands still. */
+  #copy(checkpoint: Checkpoint, guest: Guest, left: number): void {
+    if (left === 0) return this.stand(checkpoint, guest)
+    this.#later(this.#world.imageDelay(), () => {
+      const { random, scenario } = this.#world
+      if (checkpoint.over || this.#checkpoint !== checkpoint) return
+      const bytes = random.bytes(random.range(1, scenario.imageBytes))
+      checkpoint.live = join(checkpoint.live, bytes)
+      this.#world.count('live pieces')
+      checkpoint.events.piece(this.#now(), bytes)
+      this.#copy(checkpoint, guest, left - 1)
     })
   }
 
@@ -132,12 +173,13 @@ export class Engine {
     if (checkpoint?.checkpoint !== id || checkpoint.over || checkpoint.snapshot === undefined) return
     checkpoint.ran = true
     const { random, scenario } = this.#world
-    const bytes = random.bytes(random.range(1, scenario.imageBytes))
-    this.#world.images.set(id, { bytes, snapshot: checkpoint.snapshot, guest: guest?.id ?? 0 })
+    const { live, place, snapshot } = checkpoint
+    const bytes = join(live, random.bytes(random.range(1, scenario.imageBytes)))
+    this.#world.images.set(id, { bytes, snapshot, guest: guest?.id ?? 0, place })
     if (guest?.process.alive === true) this.#process.after(0, () => guest.process.resume())
     const pieces = random.range(1, 5)
     const stopsAt = random.chance(scenario.imageStalls) ? random.below(pieces + 1) : pieces + 1
-    this.#ship(checkpoint, bytes, 0, Math.ceil(bytes.length / pieces), stopsAt)
+    this.#ship(checkpoint, bytes, live.length, Math.ceil((bytes.length - live.length) / pieces), stopsAt)
   }
 
   #ship(checkpoint: Checkpoint, bytes: Uint8Array, at: number, size: number, left: number): void {
@@ -150,6 +192,7 @@ export class Engine {
       if (at >= bytes.length) {
         checkpoint.over = true
         this.#checkpoint = undefined
+        this.#last = checkpoint
         return checkpoint.events.ended(this.#now())
       }
       checkpoint.events.piece(this.#now(), bytes.slice(at, at + size))
@@ -165,6 +208,7 @@ export class Engine {
 
   #fail(checkpoint: Checkpoint, reason: string): void {
     checkpoint.over = true
+    this.#last = undefined
     this.#process.after(this.#world.engineDelay(), () => {
       if (this.#checkpoint === checkpoint) this.#checkpoint = undefined
       const { guest } = this.#host

@@ -36,6 +36,7 @@ const kinds: Readonly<Record<string, readonly [number, Strike]>> = {
     if (world.random.chance(0.85)) later(world, 1, 200, () => host.start())
   }],
   'guest-crash': [5, world => (world.primary ?? world.random.pick(world.hosts)).crashGuest()],
+  'standby-lost': [4, world => (world.backup ?? world.random.pick(world.hosts)).loseStandby()],
   'gateway-crash': [2, world => {
     const gateway = someGateway(world)
     gateway.crash(world.random.chance(0.5))

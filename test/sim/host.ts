@@ -42,6 +42,8 @@ export class Host {
   }
 
   get running(): boolean { return this.process.alive }
+  /** Where this agent's checkpoints go. */
+  get peer(): HostName | undefined { return this.#peer }
 
   // ---- life and death
 
@@ -54,17 +56,19 @@ export class Host {
     this.#armed = Infinity
     if (this.guest !== undefined && (!this.guest.networkOpen || !this.guest.process.alive)) this.removeGuest()
     this.guest?.process.resume()
+    if (this.#world.scenario.builds) this.images.clear()
     const engine = this.#engine = new Engine(this.#world, this, process)
     const port = this.port = this.#world.canary?.agentPort?.(this.#world, this, process, engine)
       ?? new SimAgentPort(this.#world, this, process, engine)
     this.#world.canary?.agentStarts?.(this.#world, this, engine)
     const images = [...this.#world.canary?.foundImages?.(this) ?? [], ...this.images.found()]
     const agent = this.agent = new GuestAgent(port, {
-      guest: 'g', canRestore: true, limits: this.#world.scenario.agentLimits, state: this.state,
+      guest: 'g', canRestore: true, absorbs: this.#world.scenario.builds,
+      limits: this.#world.scenario.agentLimits, state: this.state,
       condition: this.guest === undefined ? 'absent' : 'running',
       endpoints: this.guest === undefined ? [] : engine.endpoints, images
     })
-    this.#world.canary?.agent?.(agent)
+    this.#world.canary?.agent?.(agent, this)
     this.#world.trace(() => `${this.name} agent starts`)
   }
 
@@ -105,6 +109,11 @@ export class Host {
     this.#links.clear()
     this.#peer = undefined
     this.#peerAge++
+  }
+
+  /** What the engine has absorbed is gone, if there was anything. */
+  loseStandby(): void {
+    if (this.running) this.#engine?.loseStandby()
   }
 
   /** The guest dies, and the engine notices after a while. */

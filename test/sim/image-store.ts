@@ -14,6 +14,8 @@ interface Stored {
 export class ImageStore {
   readonly #world: World
   readonly #images = new Map<number, Stored>()
+  /** Every image that was once whole here. */
+  readonly #everWhole = new Set<number>()
 
   constructor(world: World) {
     this.#world = world
@@ -37,7 +39,17 @@ export class ImageStore {
     if (stored === undefined) return false
     stored.info = info
     stored.synced = synced
+    this.#everWhole.add(info.checkpoint)
     return true
+  }
+
+  wasWhole(checkpoint: number): boolean {
+    return this.#everWhole.has(checkpoint)
+  }
+
+  /** Those that an engine has absorbed are of no use to another life of its agent. */
+  clear(): void {
+    this.#images.clear()
   }
 
   drop(checkpoint: number): void {

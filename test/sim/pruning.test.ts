@@ -61,7 +61,9 @@ function rig(): Rig {
       log.begin(history, generation(1), lsn(1))
       log.append(lsn(1), lsn(records.length), records)
       world.checks.backupHolds('h2', history, 1, records.length, records)
-      world.images.set(checkpoint, { bytes: noBytes, snapshot: guest.snapshot(), guest: guest.id })
+      world.images.set(checkpoint, {
+        bytes: noBytes, snapshot: guest.snapshot(), guest: guest.id, place: { stream: 1, index: 0 }
+      })
       const job = log.prune({ checkpoint, lsn: lsn(records.length) })
       while (job.step(16) !== 'done') { /* it is all in memory */ }
       world.checks.pruned('h2', log, checkpoint)

@@ -27,6 +27,10 @@ export interface Scenario {
   readonly logSegmentBytes: number
   readonly tailBytes: number
   readonly imageBytes: number
+  /** So many pieces of an image, at most, come while the guest still runs. */
+  readonly livePieces: number
+  /** Images build on one another, and the backup's engine absorbs them. */
+  readonly builds: boolean
   readonly diskMin: number
   readonly diskMax: number
   readonly dialTimeout: number
@@ -112,6 +116,7 @@ export function drawScenario(random: Random): Scenario {
       lowWater: connectionBytes >> 3,
     segmentBytes: random.pick([40, 1448]), logSegmentBytes: random.pick([512, 8192]),
     tailBytes: random.pick([100, 1 << 16]), imageBytes: random.pick([4, 40]),
+    livePieces: random.chance(0.4) ? random.range(1, 4) : 0, builds: random.chance(0.4),
     diskMin: disk / 4, diskMax: disk, dialTimeout: ms(15), attachTimeout: ms(300),
     readMax: random.pick([120, 120, 1500]), serviceMin: random.pick([5, 100]),
       serviceMax: random.pick([100, 400, 1000]),

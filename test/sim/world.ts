@@ -14,12 +14,14 @@ import { Network } from './network.ts'
 import { Crash, type Process } from './process.ts'
 import { Random } from './random.ts'
 import { drawScenario, type Scenario } from './scenario.ts'
+import type { StreamPlace } from './standby.ts'
 
 /** An image as the engine made it: what a torn copy of it is held against. */
 export interface Image {
   readonly bytes: Uint8Array
   readonly snapshot: Snapshot
   readonly guest: number
+  readonly place: StreamPlace
 }
 
 /** One run: everything there is, from one seed. */
@@ -51,6 +53,7 @@ export class World {
   nextLink = 1
   nextPort = 1
   nextGuest = 1
+  nextStream = 1
   steps = 0
   traced: string[] | undefined
   /** Gateways that were in charge, and are not any more. */
@@ -100,6 +103,7 @@ export class World {
       if (state === 'protected') this.count('protected')
     }
     if (report.type === 'clock-jump') this.count('jumps')
+    if (report.type === 'checkpoint-lost') this.count('checkpoint lost')
     this.checks.gatewayReport(report)
   }
 

@@ -4,9 +4,18 @@ import { checkpointId, millis, noHistory, outputHash } from '../ids.ts'
 import type { AgentLimits, AgentPort, LinkId } from './port.ts'
 import type { AgentVoice } from './voice.ts'
 
+/** What of an image has gone to the backup. */
+interface Shipped {
+  /** The backup was told that it begins: with the first piece, or with the mark. */
+  begun: boolean
+  bytes: number
+  /** Over all pieces so far. */
+  crc: OutputHash
+}
+
 /*
  * One checkpoint at a primary. The guest stands still between the bars, and runs on there only with a mark or
- * with the checkpoint given up:
+ * with the checkpoint given up. Pieces of the image may come before and after, not between:
  *
  *   idle → reserving → beginning → | standing | → sending → storing → idle
  *                          └───────────┴────────────┴──→ ending → idle
@@ -15,11 +24,19 @@ type Phase =
   | { readonly at: 'idle' }
   /** Its number is being made durable, so that no other life of this agent uses it again. */
   | { readonly at: 'reserving' }
-  | { readonly at: 'beginning', readonly checkpoint: CheckpointId, readonly until: Millis }
-  | { readonly at: 'standing', readonly checkpoint: CheckpointId, readonly until: Millis }
   | {
-    readonly at: 'sending', readonly checkpoint: CheckpointId, readonly history: HistoryId
-    bytes: number, crc: OutputHash, until: Millis
+    readonly at: 'beginning', readonly checkpoint: CheckpointId, readonly shipped: Shipped
+    until: Millis
+  }
+  | {
+    readonly at: 'standing', readonly checkpoint: CheckpointId, readonly shipped: Shipped
+    readonly until: Millis
+  }
+  /** The history is the one in which the mark lies. */
+  | {
+    readonly at: 'sending', readonly checkpoint: CheckpointId, readonly shipped: Shipped
+    readonly mark: Lsn, readonly history: HistoryId
+    until: Millis
   }
   | {
     readonly at: 'storing', readonly checkpoint: CheckpointId, readonly history: HistoryId
@@ -33,6 +50,7 @@ const idle: Phase = { at: 'idle' }
 const numbersReserved = 1024
 /** A checkpoint's id is its generation and number: two hosts never give the same. */
 const numbersPerGeneration = 2 ** 32
+const gatewayGone = 'the link to the gateway is gone'
 
 /** Where a primary's checkpoints go, and how often they begin. */
 export interface CyclePlan {
@@ -59,6 +77,8 @@ export class CheckpointCycle {
   #beganAt: Millis | undefined
   #failures = 0
   #running = false
+  /** The last checkpoint is whole at the backup and nothing went wrong since: the next may build on it. */
+  #builds = false
 
   constructor(port: AgentPort, voice: AgentVoice, limits: AgentLimits) {
     this.#port = port
@@ -73,6 +93,7 @@ export class CheckpointCycle {
     const before = this.#plan
     const moved = before === undefined || before.peerAddress !== plan.peerAddress || before.peer !== plan.peer
     if (moved && before !== undefined) this.#giveUp(now, 'the backup has changed')
+    if (moved) this.#builds = false
     if (moved || before.history !== plan.history) this.#dueAtOnce()
     this.#plan = plan
     if (!moved) return
@@ -85,6 +106,7 @@ export class CheckpointCycle {
   stop(now: Millis, reason: string): void {
     if (this.#plan === undefined) return
     this.#giveUp(now, reason)
+    this.#builds = false
     this.#plan = undefined
     this.#peer = undefined
     this.#port.disconnectPeer()
@@ -96,12 +118,19 @@ export class CheckpointCycle {
    */
   guestRuns(now: Millis, running: boolean): void {
     this.#running = running
-    if (!running) this.#giveUpBeforeMark(now, 'the guest does not run')
+    if (running) return
+    this.#builds = false
+    if (this.#phase.at === 'beginning' || this.#phase.at === 'standing') {
+      this.#giveUp(now, 'the guest does not run')
+    }
   }
 
-  /** Before the mark, nobody is left who could give it. After it the gateway is not needed. */
+  /**
+   * While the guest stands still, nobody is left who could give the mark. Before, the gateway may be back in
+   * time, and after it is not needed.
+   */
   gatewayLost(now: Millis): void {
-    this.#giveUpBeforeMark(now, 'the link to the gateway is gone')
+    if (this.#phase.at === 'standing') this.#giveUp(now, gatewayGone)
   }
 
   peerUp(link: LinkId): void {
@@ -153,11 +182,12 @@ export class CheckpointCycle {
       this.#port.report({ type: 'refused', checkpoint, reason })
       return
     }
+    const { shipped } = phase
     const until = millis(now + this.#limits.imageMs)
-    this.#phase = { at: 'sending', checkpoint, history, bytes: 0, crc: outputHash(0), until }
+    this.#phase = { at: 'sending', checkpoint, shipped, mark, history, until }
     this.#port.report({ type: 'checkpoint-mark', checkpoint, lsn: mark })
     this.#port.runOn(checkpoint)
-    this.#voice.toPeer(peer, history, { type: 'checkpoint-begin', checkpoint, mark })
+    this.#tellBegun(peer, history, checkpoint, shipped)
   }
 
   markRefused(now: Millis, checkpoint: CheckpointId, reason: string): void {
@@ -170,14 +200,15 @@ export class CheckpointCycle {
     if (link !== this.#peer || phase.at !== 'storing' || phase.checkpoint !== checkpoint) return
     this.#phase = idle
     this.#failures = 0
+    this.#builds = this.#running
     this.#port.report({ type: 'checkpoint-stored', checkpoint })
   }
 
   refused(now: Millis, link: LinkId, checkpoint: CheckpointId, reason: string): void {
     const phase = this.#phase
-    if (link !== this.#peer || phase.at !== 'sending' && phase.at !== 'storing') return
+    if (link !== this.#peer || phase.at === 'idle' || phase.at === 'reserving') return
     if (phase.checkpoint !== checkpoint) return
-    if (phase.at === 'sending') return this.#giveUp(now, reason)
+    if (phase.at !== 'storing') return this.#giveUp(now, reason)
     this.#phase = idle
     this.#failed(checkpoint, reason)
     this.#voice.toGateway(phase.history, { type: 'checkpoint-failed', checkpoint, reason })
@@ -203,9 +234,11 @@ export class CheckpointCycle {
     const checkpoint = checkpointId(this.#voice.state.generation * numbersPerGeneration + this.#number)
     this.#number++
     this.#beganAt = now
-    this.#phase = { at: 'beginning', checkpoint, until: millis(now + this.#limits.engineMs) }
+    const shipped = { begun: false, bytes: 0, crc: outputHash(0) }
+    this.#phase = { at: 'beginning', checkpoint, shipped, until: this.#standsBy(now) }
     this.#port.report({ type: 'checkpoint-begun', checkpoint })
-    this.#port.beginCheckpoint(checkpoint, {
+    const request = { builds: this.#builds, periodMs: this.#plan?.intervalMs ?? 0 }
+    this.#port.beginCheckpoint(checkpoint, request, {
       standing: at => { this.#standing(at, checkpoint) },
       piece: (at, bytes) => { this.#piece(at, checkpoint, bytes) },
       ended: at => { this.#ended(at, checkpoint) },
@@ -222,29 +255,48 @@ export class CheckpointCycle {
     })
   }
 
+  /** By when the guest must stand still, or more of the image have come: an engine may have its own interval. */
+  #standsBy(now: Millis): Millis {
+    return millis(now + this.#limits.engineMs + (this.#plan?.intervalMs ?? 0))
+  }
+
   #standing(now: Millis, checkpoint: CheckpointId): void {
     const phase = this.#phase
     if (phase.at !== 'beginning' || phase.checkpoint !== checkpoint) return
-    this.#phase = { at: 'standing', checkpoint, until: millis(now + this.#limits.standStillMs) }
+    const until = millis(now + this.#limits.standStillMs)
+    this.#phase = { at: 'standing', checkpoint, shipped: phase.shipped, until }
+    if (this.#voice.gateway === undefined) return this.#giveUp(now, gatewayGone)
     this.#voice.toGateway(this.#plan?.history ?? noHistory, { type: 'mark-request', checkpoint })
   }
 
   #piece(now: Millis, checkpoint: CheckpointId, bytes: Uint8Array): void {
     const phase = this.#phase
-    if (phase.at !== 'sending' || phase.checkpoint !== checkpoint || this.#peer === undefined) return
-    phase.bytes += bytes.length
-    phase.crc = this.#port.hash(bytes, phase.crc)
-    phase.until = millis(now + this.#limits.imageMs)
-    this.#voice.toPeer(this.#peer, phase.history, { type: 'checkpoint-data', checkpoint, bytes })
+    if (phase.at === 'idle' || phase.at === 'reserving' || phase.checkpoint !== checkpoint) return
+    invariant(phase.at !== 'standing', 'no piece comes while the guest stands still', { checkpoint })
+    if (phase.at !== 'beginning' && phase.at !== 'sending' || this.#peer === undefined) return
+    const beforeMark = phase.at === 'beginning'
+    phase.until = beforeMark ? this.#standsBy(now) : millis(now + this.#limits.imageMs)
+    const history = beforeMark ? this.#plan?.history ?? noHistory : phase.history
+    const { shipped } = phase
+    this.#tellBegun(this.#peer, history, checkpoint, shipped)
+    shipped.bytes += bytes.length
+    shipped.crc = this.#port.hash(bytes, shipped.crc)
+    this.#voice.toPeer(this.#peer, history, { type: 'checkpoint-data', checkpoint, bytes })
+  }
+
+  #tellBegun(peer: LinkId, history: HistoryId, checkpoint: CheckpointId, shipped: Shipped): void {
+    if (shipped.begun) return
+    shipped.begun = true
+    this.#voice.toPeer(peer, history, { type: 'checkpoint-begin', checkpoint })
   }
 
   #ended(now: Millis, checkpoint: CheckpointId): void {
     const phase = this.#phase
     if (phase.at === 'ending' && phase.checkpoint === checkpoint) { this.#phase = idle; return }
     if (phase.at !== 'sending' || phase.checkpoint !== checkpoint || this.#peer === undefined) return
-    const { bytes, crc, history } = phase
+    const { shipped: { bytes, crc }, mark, history } = phase
     this.#phase = { at: 'storing', checkpoint, history, until: millis(now + this.#limits.imageMs) }
-    this.#voice.toPeer(this.#peer, history, { type: 'checkpoint-end', checkpoint, bytes, crc })
+    this.#voice.toPeer(this.#peer, history, { type: 'checkpoint-end', checkpoint, mark, bytes, crc })
   }
 
   #engineFailed(now: Millis, checkpoint: CheckpointId, reason: string): void {
@@ -265,7 +317,7 @@ export class CheckpointCycle {
     const history = phase.at === 'beginning' || phase.at === 'standing' ? this.#plan?.history : phase.history
     invariant(history !== undefined, 'a checkpoint under way has a plan', { checkpoint })
     this.#failed(checkpoint, reason)
-    if (this.#peer !== undefined && (phase.at === 'sending' || phase.at === 'storing')) {
+    if (this.#peer !== undefined && (phase.at === 'storing' || phase.shipped.begun)) {
       this.#voice.toPeer(this.#peer, history, { type: 'checkpoint-abort', checkpoint, reason })
     }
     if (phase.at === 'storing') {
@@ -277,12 +329,9 @@ export class CheckpointCycle {
     this.#voice.toGateway(history, { type: 'checkpoint-failed', checkpoint, reason })
   }
 
-  #giveUpBeforeMark(now: Millis, reason: string): void {
-    if (this.#phase.at === 'beginning' || this.#phase.at === 'standing') this.#giveUp(now, reason)
-  }
-
   #failed(checkpoint: CheckpointId, reason: string): void {
     this.#failures++
+    this.#builds = false
     this.#port.report({ type: 'checkpoint-failed', checkpoint, reason })
   }
 }

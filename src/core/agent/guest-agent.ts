@@ -1,4 +1,4 @@
-import type { CheckpointId, Generation, HistoryId, Lsn, Millis } from '../ids.ts'
+import type { Generation, HistoryId, Millis } from '../ids.ts'
 import { millis, noHistory } from '../ids.ts'
 import type { Envelope, GatewayMessage, GuestCondition, Message, Role } from '../message.ts'
 import { BackupLog } from './backup-log.ts'
@@ -7,8 +7,9 @@ import { DurableState } from './durable-state.ts'
 import { GuestSlot } from './guest-slot.ts'
 import { Heartbeats } from './heartbeats.ts'
 import { Images } from './images.ts'
-import { isCheckpointMessage, isGatewayMessage } from './message-kinds.ts'
+import { isGatewayMessage } from './message-kinds.ts'
 import { Obedience } from './obedience.ts'
+import { PeerMessages } from './peer-messages.ts'
 import type { AgentPort, AgentSettings, AgentState, LinkId } from './port.ts'
 import { Promotion, type PromotionOrder } from './promotion.ts'
 import { Turnstile } from './turnstile.ts'
@@ -47,6 +48,7 @@ export class GuestAgent {
   readonly #cycle: CheckpointCycle
   readonly #log: BackupLog
   readonly #images: Images
+  readonly #peers: PeerMessages
   #promotion: Promotion | undefined
   /** The generation of the promotion under way. */
   #promotedTo: Generation | undefined
@@ -83,7 +85,13 @@ export class GuestAgent {
       changed: now => { this.#logChanged(now) },
       failed: now => { this.#logChanged(now) }
     })
-    this.#images = new Images(port, this.#voice, this.#log, limits, settings.images)
+    this.#images = new Images(port, this.#voice, this.#log, {
+      ...settings, settled: now => { this.#promotion?.advance(now) }
+    })
+    this.#peers = new PeerMessages({
+      port, voice: this.#voice, cycle: this.#cycle, images: this.#images,
+      isBackup: () => this.#role === 'backup' && this.#promotion === undefined
+    })
   }
 
   get role(): Role { return this.#role }
@@ -122,8 +130,7 @@ export class GuestAgent {
 
   /** A link to another agent ended, whoever opened it. */
   peerDown(now: Millis, link: LinkId): void {
-    this.#cycle.peerDown(now, link)
-    this.#images.peerDown(link)
+    this.#peers.down(now, link)
   }
 
   gatewayMessage(now: Millis, link: LinkId, envelope: Envelope, message: Message): void {
@@ -138,21 +145,19 @@ export class GuestAgent {
 
   /** A message of another agent, over whichever link it came. */
   peerMessage(now: Millis, link: LinkId, envelope: Envelope, message: Message): void {
-    if (!isCheckpointMessage(message)) return this.#refuse(`an agent sent ${message.type}`)
-    const { checkpoint } = message
-    switch (message.type) {
-      case 'checkpoint-begin': return this.#checkpointBegins(link, envelope, checkpoint, message.mark)
-      case 'checkpoint-data': return this.#images.data(link, checkpoint, message.bytes)
-      case 'checkpoint-end': return this.#images.end(link, checkpoint, message.bytes, message.crc)
-      case 'checkpoint-abort': return this.#images.aborted(link, checkpoint, message.reason)
-      case 'checkpoint-stored': return this.#cycle.stored(link, checkpoint)
-      case 'checkpoint-refused': return this.#cycle.refused(now, link, checkpoint, message.reason)
-    }
+    this.#peers.take(now, link, envelope, message)
   }
 
   /** The guest failed by itself. */
   guestFailed(now: Millis, reason: string): void {
     this.#slot.failed(now, reason)
+  }
+
+  /** The engine has nothing any more that it could restore. The gateway is told at once. */
+  imagesLost(now: Millis, reason: string): void {
+    if (!this.#images.lost(reason)) return
+    this.#beats.hurry(now)
+    this.#beat(now)
   }
 
   /** When {@link tick} wants to be called next; undefined for not before something else happens. */
@@ -329,21 +334,6 @@ export class GuestAgent {
       return this.#refuse('an epoch for a host that is no backup')
     }
     this.#log.epoch(envelope.history, message.firstLsn, message.lastLsn, message.records)
-  }
-
-  #checkpointBegins(link: LinkId, envelope: Envelope, checkpoint: CheckpointId, mark: Lsn): void {
-    const { generation, history } = envelope
-    const reason = this.#cannotStore(generation)
-    if (reason === undefined) return this.#images.begin(link, checkpoint, mark, history, generation)
-    this.#port.report({ type: 'image-refused', checkpoint, reason })
-    this.#voice.toPeer(link, history, { type: 'checkpoint-refused', checkpoint, reason })
-  }
-
-  #cannotStore(generation: Generation): string | undefined {
-    const known = this.#state.now.generation
-    if (generation !== known) return `the checkpoint is of generation ${generation}, this host knows ${known}`
-    if (this.#role === 'backup' && this.#promotion === undefined) return undefined
-    return 'this host is no backup of the guest'
   }
 
   #promote(now: Millis, link: LinkId, envelope: Envelope, message: Promote): void {

@@ -32,6 +32,11 @@ export class Heartbeats {
     this.#unanswered.length = 0
   }
 
+  /** There is something to tell that must not wait for the next one. */
+  hurry(now: Millis): void {
+    if (this.#next !== undefined) this.#next = now
+  }
+
   get next(): Millis | undefined {
     return this.#next
   }

@@ -1,50 +1,65 @@
-import type { CheckpointId, Generation, HistoryId, Lsn, OutputHash } from '../ids.ts'
+import type { CheckpointId, Generation, HistoryId, Millis, OutputHash } from '../ids.ts'
 import { checkpointId, noLsn, outputHash } from '../ids.ts'
 import type { LogPosition } from '../message.ts'
 import type { BackupLog } from './backup-log.ts'
-import type { AgentLimits, AgentPort, ImageInfo, LinkId } from './port.ts'
+import type { AgentPort, AgentSettings, ImageInfo, LinkId, Outcome } from './port.ts'
 import type { AgentVoice } from './voice.ts'
+
+/** `settled` is called when what was being stored is stored, or is not: what can be restored may have changed. */
+export interface ImageSettings extends Pick<AgentSettings, 'absorbs' | 'limits' | 'images'> {
+  settled(now: Millis): void
+}
 
 /** A checkpoint on its way in, from a primary's agent. */
 interface Incoming {
   readonly link: LinkId
   readonly checkpoint: CheckpointId
-  readonly mark: Lsn
-  readonly history: HistoryId
   readonly generation: Generation
   bytes: number
   crc: OutputHash
-  /** `whole`: all bytes came, were right and are stored; it waits for its MARK record in the log. */
-  phase: 'receiving' | 'storing' | 'whole'
+  /** Set when all bytes came and were right: it waits for its MARK record in the log. */
+  info: ImageInfo | undefined
 }
 
+/** A whole one that is being made durable, and absorbed by an engine that does that. */
+interface Storing {
+  readonly link: LinkId
+  readonly info: ImageInfo
+}
+
+const otherHistory = 'its mark does not lie in the present history'
+
 /**
- * The checkpoints at a backup: one kept, which is the newest whole one, and one coming in.
+ * The checkpoints at a backup: one kept, which is the newest whole one, one being stored, and one coming in.
  *
- *   begin ─► receiving ─► (bytes and CRC right) storing ─► whole ─► (MARK in the log) counts: kept
- *                └────────────── torn, refused ────────────────┴──► dropped
+ *   begin ─► receiving ─► (bytes and CRC right) whole ─► (MARK in the log) storing ─► counts: kept
+ *                └───────── torn, refused ────────┴─────────────┴──► dropped
+ *
+ * Nothing is stored that could not count, because an engine that absorbs its images has then only this one to
+ * restore. What has gone there cannot be taken back, so one that is being stored is settled whatever its
+ * primary says meanwhile.
  *
  * A kept one counts while its mark lies in the log's present history. When a new history begins it stays, for
- * `--accept-loss`, until one counts in the new history.
+ * `--accept-loss`, until one counts in the new history; one of an older history that comes whole meanwhile
+ * takes its place.
  */
 export class Images {
   readonly #port: AgentPort
   readonly #voice: AgentVoice
   readonly #log: BackupLog
-  readonly #limits: AgentLimits
+  readonly #settings: ImageSettings
   /** Whole ones found at the start, until the log tells which of them counts. */
   #found: readonly ImageInfo[]
   #kept: ImageInfo | undefined
+  #storing: Storing | undefined
   #incoming: Incoming | undefined
 
-  constructor(
-    port: AgentPort, voice: AgentVoice, log: BackupLog, limits: AgentLimits, found: readonly ImageInfo[]
-  ) {
+  constructor(port: AgentPort, voice: AgentVoice, log: BackupLog, settings: ImageSettings) {
     this.#port = port
     this.#voice = voice
     this.#log = log
-    this.#limits = limits
-    this.#found = [...found].sort(newestFirst)
+    this.#settings = settings
+    this.#found = [...settings.images].sort(newestFirst)
   }
 
   /** The newest that counts in the present history. */
@@ -60,47 +75,47 @@ export class Images {
     return this.#kept ?? this.#found[0]
   }
 
-  begin(link: LinkId, checkpoint: CheckpointId, mark: Lsn, history: HistoryId, generation: Generation): void {
+  /** One is on its way into the engine: which one can be restored is known afterwards. */
+  get absorbing(): boolean {
+    return this.#settings.absorbs && this.#storing !== undefined
+  }
+
+  begin(link: LinkId, checkpoint: CheckpointId, history: HistoryId, generation: Generation): void {
     this.#dropIncoming('another checkpoint begins')
     // A primary never uses a number again; one that comes twice must not overwrite the image that counts.
     if (this.#holds(checkpoint)) return this.#refuse(link, history, checkpoint, 'it is stored already')
-    this.#incoming = {
-      link, checkpoint, mark, history, generation, bytes: 0, crc: outputHash(0), phase: 'receiving'
-    }
-    this.#port.report({ type: 'image-begun', checkpoint, lsn: mark, history })
+    this.#incoming = { link, checkpoint, generation, bytes: 0, crc: outputHash(0), info: undefined }
+    this.#port.report({ type: 'image-begun', checkpoint })
     this.#port.beginImage(checkpoint)
   }
 
-  data(link: LinkId, checkpoint: CheckpointId, bytes: Uint8Array): void {
+  data(link: LinkId, checkpoint: CheckpointId, history: HistoryId, bytes: Uint8Array): void {
     const incoming = this.#receiving(link, checkpoint)
     if (incoming === undefined) return
     incoming.bytes += bytes.length
-    if (incoming.bytes > this.#limits.imageBytesMax) {
-      return this.#refuseIncoming(`the image is longer than the limit of ${this.#limits.imageBytesMax} bytes`)
+    const { imageBytesMax } = this.#settings.limits
+    if (incoming.bytes > imageBytesMax) {
+      return this.#refuseIncoming(history, `the image is longer than the limit of ${imageBytesMax} bytes`)
     }
     incoming.crc = this.#port.hash(bytes, incoming.crc)
     this.#port.imagePiece(checkpoint, bytes)
   }
 
-  end(link: LinkId, checkpoint: CheckpointId, bytes: number, crc: number): void {
+  /** All of it came: `history` is the one in which the mark lies. */
+  end(
+    link: LinkId, checkpoint: CheckpointId, history: HistoryId,
+    { mark, bytes, crc }: Pick<ImageInfo, 'mark' | 'bytes' | 'crc'>
+  ): void {
     const incoming = this.#receiving(link, checkpoint)
     if (incoming === undefined) return
     if (incoming.bytes !== bytes || incoming.crc !== crc) {
-      return this.#refuseIncoming(`not whole: ${incoming.bytes} of ${bytes} bytes, or a wrong CRC`)
+      return this.#refuseIncoming(history, `not whole: ${incoming.bytes} of ${bytes} bytes, or a wrong CRC`)
     }
-    incoming.phase = 'storing'
-    const { mark, history, generation } = incoming
-    this.#port.finishImage(
-      { checkpoint, mark, history, generation, bytes, crc }, this.#log.durability,
-      (_now, outcome) => {
-        if (this.#incoming !== incoming) return
-        if (!outcome.ok) return this.#refuseIncoming(outcome.reason)
-        incoming.phase = 'whole'
-        this.review()
-      })
+    incoming.info = { checkpoint, mark, history, generation: incoming.generation, bytes, crc }
+    this.review()
   }
 
-  /** The primary gave it up. One that already counts stays. */
+  /** The primary gave it up. One that is being stored, or counts, stays. */
   aborted(link: LinkId, checkpoint: CheckpointId, reason: string): void {
     const incoming = this.#incoming
     if (incoming?.link === link && incoming.checkpoint === checkpoint) this.#dropIncoming(reason)
@@ -108,7 +123,7 @@ export class Images {
 
   /** A torn one never counts. One that came whole may still, when its MARK arrives. */
   peerDown(link: LinkId): void {
-    if (this.#incoming?.link === link && this.#incoming.phase === 'receiving') {
+    if (this.#incoming?.link === link && this.#incoming.info === undefined) {
       this.#dropIncoming('the link to the primary is gone')
     }
   }
@@ -118,17 +133,40 @@ export class Images {
     if (!this.#log.open) return
     this.#settleFound()
     const incoming = this.#incoming
-    if (incoming?.phase !== 'whole') return
-    if (incoming.history !== this.#log.history) return this.#keepUncounted(incoming)
-    if (this.#log.holdsMark(incoming.checkpoint, incoming.mark)) {
-      this.#incoming = undefined
-      this.#count(infoOf(incoming))
-      this.#voice.toPeer(incoming.link, incoming.history, {
-        type: 'checkpoint-stored', checkpoint: incoming.checkpoint
-      })
-    } else if (this.#log.stored >= incoming.mark) {
-      this.#refuseIncoming(`the log holds no MARK of this checkpoint at lsn ${incoming.mark}`)
+    const info = incoming?.info
+    if (incoming === undefined || info === undefined || this.#storing !== undefined) return
+    if (info.history !== this.#log.history) {
+      if (this.#isNewest(info)) this.#store(incoming.link, info)
+      else this.#refuseIncoming(info.history, otherHistory)
+    } else if (this.#log.holdsMark(info.checkpoint, info.mark)) this.#store(incoming.link, info)
+    else if (this.#log.stored >= info.mark) {
+      this.#refuseIncoming(info.history, `the log holds no MARK of this checkpoint at lsn ${info.mark}`)
     }
+  }
+
+  /**
+   * The engine has nothing any more that it could restore. One that is being stored is what takes the place of
+   * what was lost. False if there was nothing to lose.
+   */
+  lost(reason: string): boolean {
+    const gone = this.#kept === undefined ? this.#found : [this.#kept, ...this.#found]
+    this.#kept = undefined
+    this.#found = []
+    for (const { checkpoint } of gone) {
+      this.#port.report({ type: 'image-lost', checkpoint, reason })
+      this.#port.dropImage(checkpoint)
+    }
+    return gone.length > 0
+  }
+
+  /**
+   * The engine was given one to restore, and could not if there is a `failure`. One that absorbs its images
+   * has nothing left for a second time.
+   */
+  restored(failure: string | undefined): void {
+    if (!this.#settings.absorbs) return
+    if (failure !== undefined) this.lost(failure)
+    else this.#dropStored()
   }
 
   /** What the backup holds, for its heartbeats. */
@@ -153,23 +191,63 @@ export class Images {
   /** Not a backup any more, or about to restore: what is not whole is of no use. */
   stopReceiving(reason: string): void {
     this.#dropIncoming(reason)
+    if (!this.#settings.absorbs) this.#dropStoring(reason)
   }
 
   /** The guest lives here now. */
   dropAll(): void {
-    this.#dropIncoming('the guest runs here')
+    const reason = 'the guest runs here'
+    this.#dropIncoming(reason)
+    this.#dropStoring(reason)
+    this.#dropStored()
+  }
+
+  /** Whole ones, without a word: they have done what they were for. */
+  #dropStored(): void {
     for (const image of this.#found) this.#port.dropImage(image.checkpoint)
     this.#found = []
     if (this.#kept !== undefined) this.#port.dropImage(this.#kept.checkpoint)
     this.#kept = undefined
   }
 
+  #store(link: LinkId, info: ImageInfo): void {
+    const storing = this.#storing = { link, info }
+    this.#incoming = undefined
+    this.#port.finishImage(info, this.#log.durability, (now, outcome) => {
+      if (this.#storing !== storing) return
+      this.#storing = undefined
+      this.#stored(storing, outcome)
+      this.review()
+      this.#settings.settled(now)
+    })
+  }
+
+  #stored({ link, info }: Storing, outcome: Outcome): void {
+    const { checkpoint, history } = info
+    if (!outcome.ok) {
+      this.#port.dropImage(checkpoint)
+      return this.#refuse(link, history, checkpoint, outcome.reason)
+    }
+    if (this.#log.open && history === this.#log.history && this.#log.holdsMark(checkpoint, info.mark)) {
+      this.#count(info)
+      this.#voice.toPeer(link, history, { type: 'checkpoint-stored', checkpoint })
+      return
+    }
+    // Whole, but of a history that has ended: the newest state there is, as long as none counts.
+    this.#keep(info)
+    this.#refuse(link, history, checkpoint, this.#log.open ? otherHistory : 'the log cannot be used')
+  }
+
   #count(info: ImageInfo): void {
-    const older = this.#kept
-    this.#kept = info
     this.#port.report({ type: 'counted', checkpoint: info.checkpoint, lsn: info.mark, bytes: info.bytes })
     if (this.#log.base !== info.checkpoint) this.#log.prune(info.checkpoint, info.mark)
+    this.#keep(info)
     this.tellCounted()
+  }
+
+  #keep(info: ImageInfo): void {
+    const older = this.#kept
+    this.#kept = info
     if (older !== undefined) this.#port.dropImage(older.checkpoint)
   }
 
@@ -186,34 +264,29 @@ export class Images {
     else this.#kept = kept
   }
 
-  /** Whole, but of a history that has ended: the newest state there is, as long as none counts. */
-  #keepUncounted(incoming: Incoming): void {
-    const reason = 'its mark does not lie in the present history'
-    if (this.counted !== undefined || this.#kept !== undefined && newestFirst(this.#kept, incoming) <= 0) {
-      return this.#refuseIncoming(reason)
-    }
-    this.#incoming = undefined
-    if (this.#kept !== undefined) this.#port.dropImage(this.#kept.checkpoint)
-    this.#kept = infoOf(incoming)
-    this.#refuse(incoming.link, incoming.history, incoming.checkpoint, reason)
+  /** Nothing counts, and nothing newer is kept. */
+  #isNewest(info: ImageInfo): boolean {
+    return this.counted === undefined && (this.#kept === undefined || newestFirst(info, this.#kept) < 0)
   }
 
   #receiving(link: LinkId, checkpoint: CheckpointId): Incoming | undefined {
     const incoming = this.#incoming
-    return incoming?.link === link && incoming.checkpoint === checkpoint && incoming.phase === 'receiving'
+    return incoming?.link === link && incoming.checkpoint === checkpoint && incoming.info === undefined
       ? incoming
       : undefined
   }
 
   #holds(checkpoint: CheckpointId): boolean {
-    return this.#kept?.checkpoint === checkpoint || this.#found.some(image => image.checkpoint === checkpoint)
+    const held = [this.#kept, this.#storing?.info, ...this.#found]
+    return held.some(image => image?.checkpoint === checkpoint)
   }
 
-  #refuseIncoming(reason: string): void {
+  #refuseIncoming(history: HistoryId, reason: string): void {
     const incoming = this.#incoming
     if (incoming === undefined) return
-    this.#dropIncoming(reason)
-    this.#refuse(incoming.link, incoming.history, incoming.checkpoint, reason)
+    this.#incoming = undefined
+    this.#port.dropImage(incoming.checkpoint)
+    this.#refuse(incoming.link, history, incoming.checkpoint, reason)
   }
 
   #refuse(link: LinkId, history: HistoryId, checkpoint: CheckpointId, reason: string): void {
@@ -223,15 +296,20 @@ export class Images {
 
   #dropIncoming(reason: string): void {
     const incoming = this.#incoming
-    if (incoming === undefined) return
     this.#incoming = undefined
-    this.#port.report({ type: 'image-refused', checkpoint: incoming.checkpoint, reason })
-    this.#port.dropImage(incoming.checkpoint)
+    if (incoming !== undefined) this.#drop(incoming.checkpoint, reason)
   }
-}
 
-function infoOf({ checkpoint, mark, history, generation, bytes, crc }: Incoming): ImageInfo {
-  return { checkpoint, mark, history, generation, bytes, crc }
+  #dropStoring(reason: string): void {
+    const storing = this.#storing
+    this.#storing = undefined
+    if (storing !== undefined) this.#drop(storing.info.checkpoint, reason)
+  }
+
+  #drop(checkpoint: CheckpointId, reason: string): void {
+    this.#port.report({ type: 'image-refused', checkpoint, reason })
+    this.#port.dropImage(checkpoint)
+  }
 }
 
 function newestFirst(

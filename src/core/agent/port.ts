@@ -82,11 +82,24 @@ export interface TailPiece {
 /** No piece: the tail has ended. */
 export type TailOutcome = { readonly ok: true, readonly piece: TailPiece | undefined } | Failure
 
+/** What is wanted of one checkpoint. */
+export interface CheckpointRequest {
+  /**
+   * The image that the engine yielded last is whole at the backup that this one is for, so this one may build
+   * on it. If not, it must stand alone.
+   */
+  readonly builds: boolean
+  /** The interval at which checkpoints begin, in milliseconds. */
+  readonly periodMs: number
+}
+
 /** What a checkpoint under way tells. Either `ended` or `failed` comes last, exactly once. */
 export interface CheckpointEvents {
   /** The guest stands still, until {@link AgentPort.runOn} or {@link AgentPort.abortCheckpoint}. */
   standing(now: Millis): void
-  /** A piece of the image, at most 1 MiB, after runOn only. Its bytes do not change any more. */
+  /**
+   * A piece of the image, at most 1 MiB; none between `standing` and runOn. Its bytes do not change any more.
+   */
   piece(now: Millis, bytes: Uint8Array): void
   ended(now: Millis): void
   /** The guest runs on (or is gone), and nothing of the image follows. Also the answer to an abort. */
@@ -97,7 +110,7 @@ export type AgentReportType =
   | 'role' | 'generation' | 'stale' | 'refused' | 'gateway-lost'
   | 'guest-running' | 'guest-stopped' | 'guest-failed'
   | 'checkpoint-begun' | 'checkpoint-mark' | 'checkpoint-stored' | 'checkpoint-failed'
-  | 'image-begun' | 'image-refused' | 'counted' | 'log-begun' | 'log-gap' | 'log-failed'
+  | 'image-begun' | 'image-refused' | 'image-lost' | 'counted' | 'log-begun' | 'log-gap' | 'log-failed'
   | 'promoting' | 'promoted' | 'promote-failed' | 'network-open' | 'tail-end' | 'replayed'
 
 /** What happened, for logs, metrics and the checkers of the simulator. */
@@ -140,7 +153,7 @@ export interface AgentPort {
   startGuest(done: (now: Millis, outcome: GuestOutcome) => void): void
   /** Ends the guest, and whatever start or restore is under way: `done` when it is gone. */
   stopGuest(done: (now: Millis) => void): void
-  beginCheckpoint(checkpoint: CheckpointId, events: CheckpointEvents): void
+  beginCheckpoint(checkpoint: CheckpointId, request: CheckpointRequest, events: CheckpointEvents): void
   /** The guest that stands still may run on, and the image is wanted. */
   runOn(checkpoint: CheckpointId): void
   /** The guest runs on, and the image is not wanted; `failed` follows unless `ended` was under way. */
@@ -181,7 +194,10 @@ export interface AgentPort {
   /** Begins to store a checkpoint; it does not count in any way until `finishImage` is done. */
   beginImage(checkpoint: CheckpointId): void
   imagePiece(checkpoint: CheckpointId, bytes: Uint8Array): void
-  /** All pieces were right: makes the image durable, as far as `durability` asks for it. */
+  /**
+   * All pieces were right: makes the image durable, as far as `durability` asks for it, and has it absorbed by
+   * an engine that does that.
+   */
   finishImage(info: ImageInfo, durability: Durability, done: (now: Millis, outcome: Outcome) => void): void
   /** Forgets an image, whole or not. */
   dropImage(checkpoint: CheckpointId): void
@@ -225,6 +241,11 @@ export interface AgentSettings {
   readonly guest: string
   /** Whether the engine's images can be restored. If not, this agent never promotes. */
   readonly canRestore: boolean
+  /**
+   * The engine absorbs each image when it has come whole, and can restore only the one absorbed last: its
+   * images build on one another.
+   */
+  readonly absorbs: boolean
   readonly limits: AgentLimits
   /** As it was persisted last. */
   readonly state: AgentState

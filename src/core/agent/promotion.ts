@@ -74,15 +74,20 @@ export class Promotion {
   /** The gateway that ordered it is gone, and with it, as far as is known here, the replay. */
   get orphaned(): boolean { return this.#orphaned }
 
-  /** Goes on as soon as nothing is on its way to the log; called again when the log has changed. */
+  /**
+   * Goes on as soon as nothing is on its way to the log, nor into the engine; called again when the log or the
+   * images have changed.
+   */
   advance(now: Millis): void {
-    if (this.#phase !== 'waiting' || !this.#order.acceptLoss && this.#log.open && !this.#log.settled) return
+    if (this.#phase !== 'waiting' || this.#images.absorbing) return
+    if (!this.#order.acceptLoss && this.#log.open && !this.#log.settled) return
     const chosen = this.#choose()
     if (typeof chosen === 'string') return this.#fail(now, chosen)
     this.#image = chosen
     this.#phase = 'restoring'
     this.#port.report({ type: 'promoting', checkpoint: chosen.checkpoint, lsn: chosen.mark })
     this.#port.restoreGuest(chosen.checkpoint, (at, outcome) => {
+      this.#images.restored(outcome.ok ? undefined : outcome.reason)
       if (this.#phase !== 'restoring') return
       if (!outcome.ok) return this.#fail(at, outcome.reason)
       this.#phase = 'restored'

@@ -212,6 +212,7 @@ export class GuestGateway {
     host: Host, envelope: Envelope, message: AgentMessage & { type: 'heartbeat' }, now: Millis
   ): void {
     this.hosts.heartbeat(host, message, now)
+    if (this.#failover === undefined) this.replication.holds(host, envelope, message.log)
     if (!this.#mayRenew(host, envelope)) return
     if (host === this.active) {
       this.hosts.grantLease(host, now)

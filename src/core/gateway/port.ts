@@ -52,6 +52,8 @@ export type GatewayReport =
     readonly bytes: number
   }
   | { readonly type: 'checkpoint-failed', readonly checkpoint: CheckpointId, readonly reason: string }
+  /** It counted, and the backup cannot restore it any more. */
+  | { readonly type: 'checkpoint-lost', readonly checkpoint: CheckpointId, readonly reason: string }
   | { readonly type: 'clock-jump', readonly ms: number }
   | { readonly type: 'failover-phase', readonly phase: string }
   | { readonly type: 'failover-done', readonly summary: FailoverSummary }

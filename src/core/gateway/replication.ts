@@ -1,5 +1,5 @@
 import { noHistory, type CheckpointId, type HistoryId, type HostName, type Lsn, type Millis } from '../ids.ts'
-import type { AgentMessage, Envelope, GatewayMessage } from '../message.ts'
+import type { AgentMessage, Envelope, GatewayMessage, LogPosition } from '../message.ts'
 import { RecordKind } from '../record.ts'
 import type { DataPath } from './data-path.ts'
 import type { Host, Hosts } from './hosts.ts'
@@ -281,6 +281,22 @@ export class Replication {
     port.report({ type: 'checkpoint-failed', checkpoint, reason })
     if (!this.#marks.delete(checkpoint)) return
     if (this.#counted === undefined && this.#marks.size === 0) dataPath.gate.releaseCheckpointMode()
+  }
+
+  /**
+   * The backup tells in a heartbeat what it holds. Where images build on one another it may lose the one that
+   * counted while its log goes on: what was pruned stays so, and the next checkpoint that counts makes up for
+   * it.
+   */
+  holds(host: Host, envelope: Envelope, log: LogPosition | undefined): void {
+    const { writer, port, dataPath } = this.#context
+    if (host !== this.#backup || envelope.history !== writer.history || !writer.running) return
+    if (this.#counted === undefined || log === undefined || log.checkpoint !== 0) return
+    const { checkpoint } = this.#counted
+    this.#counted = undefined
+    port.report({ type: 'checkpoint-lost', checkpoint, reason: `${host.name} cannot restore it any more` })
+    this.tell()
+    if (this.#marks.size === 0) dataPath.gate.releaseCheckpointMode()
   }
 
   /** What keeps a checkpoint from ever being of use. */

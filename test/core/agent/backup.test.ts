@@ -1,6 +1,8 @@
+import { crc32 } from 'node:zlib'
 import t from 'tap'
 import { checkpointId, generation, lsn, noHistory } from '../../../src/core/ids.ts'
 import type { ImageInfo } from '../../../src/core/agent/port.ts'
+import type { CheckpointMessage } from '../../../src/core/message.ts'
 import {
   append, assign, backup, epoch, gateway, historyA, historyB, peer, protectedBackup, receive, Rig
 } from './rig.ts'
@@ -132,12 +134,12 @@ void t.test('a checkpoint counts when it is whole, durable, and its MARK is stor
 void t.test('...or when its MARK has arrived', t => {
   const rig = backup(5)
   receive(rig, 7, 6)
-  rig.ok('finishImage')
-  t.same(rig.said(), [])
+  t.notOk(rig.waits('finishImage'), 'nothing is stored that may never count')
   epoch(rig, 6, 8)
   rig.marks.set(checkpointId(7), lsn(6))
-  t.same(rig.said(), [], 'in the log, but not stored')
+  t.notOk(rig.waits('finishImage'), 'in the log, but not stored')
   rig.ok('append', { lsn: 8 })
+  rig.ok('finishImage')
   t.same(rig.said(), ['ack', 'counted', 'checkpoint-stored'])
   t.end()
 })
@@ -145,7 +147,7 @@ void t.test('...or when its MARK has arrived', t => {
 void t.test('a log without its MARK refuses it', t => {
   const rig = backup(5)
   receive(rig, 7, 4)
-  rig.ok('finishImage')
+  t.notOk(rig.waits('finishImage'), 'nor stores it')
   t.match(rig.messages('checkpoint-refused'), [{ checkpoint: 7 }])
   t.ok(rig.ordered().includes('dropImage 7'))
   t.end()
@@ -154,24 +156,26 @@ void t.test('a log without its MARK refuses it', t => {
 void t.test('a torn image never counts', t => {
   const bytes = new Uint8Array([1, 2, 3])
   const checkpoint = checkpointId(7)
+  const ends = (length: number, crc = crc32(bytes)): CheckpointMessage => (
+    { type: 'checkpoint-end', checkpoint, mark: lsn(3), bytes: length, crc })
   const torn: Record<string, (rig: Rig) => void> = {
-    'too short': rig => { rig.fromPeer({ type: 'checkpoint-end', checkpoint, bytes: 4, crc: 0x55bc801d }) },
-    'a wrong CRC': rig => { rig.fromPeer({ type: 'checkpoint-end', checkpoint, bytes: 3, crc: 1 }) },
+    'too short': rig => { rig.fromPeer(ends(4)) },
+    'a wrong CRC': rig => { rig.fromPeer(ends(3, 1)) },
     'the link went': rig => { rig.agent.peerDown(rig.now, peer) },
     'given up': rig => { rig.fromPeer({ type: 'checkpoint-abort', checkpoint, reason: 'no' }) },
     'too long': rig => { rig.fromPeer({ type: 'checkpoint-data', checkpoint, bytes: new Uint8Array(998) }) },
     'another begins': rig => {
       const other = checkpointId(8)
-      rig.fromPeer({ type: 'checkpoint-begin', checkpoint: other, mark: lsn(4) }, { history: historyA })
+      rig.fromPeer({ type: 'checkpoint-begin', checkpoint: other })
     }
   }
   for (const [name, tear] of Object.entries(torn)) {
     const rig = backup(5)
     rig.marks.set(checkpoint, lsn(3))
-    rig.fromPeer({ type: 'checkpoint-begin', checkpoint, mark: lsn(3) }, { history: historyA })
+    rig.fromPeer({ type: 'checkpoint-begin', checkpoint })
     rig.fromPeer({ type: 'checkpoint-data', checkpoint, bytes })
     tear(rig)
-    rig.fromPeer({ type: 'checkpoint-end', checkpoint, bytes: 3, crc: 0x55bc801d })
+    rig.fromPeer(ends(3), { history: historyA })
     t.ok(rig.orders.includes('dropImage 7'), name)
     t.same(rig.finished, [], name)
     t.same(rig.messages('counted'), [], name)
@@ -192,7 +196,6 @@ void t.test('an image that the disk refuses is refused', t => {
 void t.test('the older image goes only when the newer one counts', t => {
   const rig = protectedBackup()
   receive(rig, 8, 5)
-  rig.ok('finishImage')
   t.notOk(rig.ordered().includes('dropImage 7'), 'its MARK is not here yet... and lsn 5 is')
   t.same(rig.said(), ['checkpoint-refused'])
   rig.marks.set(checkpointId(9), lsn(5))
@@ -237,7 +240,7 @@ void t.test('only a backup of the same generation takes a checkpoint', t => {
   rig.ordered()
   for (const other of [0, 2]) {
     rig.fromPeer(
-      { type: 'checkpoint-begin', checkpoint: checkpointId(8), mark: lsn(3) },
+      { type: 'checkpoint-begin', checkpoint: checkpointId(8) },
       { history: historyA, generation: generation(other) })
     t.match(rig.messages('checkpoint-refused').at(-1), { checkpoint: 8, about: { generation: 1 } })
   }
@@ -283,6 +286,135 @@ void t.test('after a restart the image that the log was pruned to counts', t => 
   rig.ok('openLog', { log: { history: historyA, lastLsn: 6, base } })
   t.match(rig.messages('counted'), [{ checkpoint: 7 }])
   t.notOk(rig.waits('pruneLog'))
+  t.end()
+})
+
+// ---- engines that absorb their images, of which only the one absorbed last can be restored
+
+const absorbs = { absorbs: true }
+
+void t.test('what is not in the present history is absorbed only while nothing counts', t => {
+  const rig = protectedBackup(absorbs)
+  receive(rig, 8, 4, historyB)
+  t.notOk(rig.waits('finishImage'), 'it would take the place of the one that counts')
+  t.match(rig.messages('checkpoint-refused'), [{ checkpoint: 8, about: { history: historyB } }])
+  const other = backup(5, absorbs)
+  receive(other, 8, 4, historyB)
+  other.ok('finishImage')
+  t.match(other.messages('checkpoint-refused'), [{ checkpoint: 8 }], 'it does not count')
+  other.from({ type: 'promote', lastLsn: lsn(5), acceptLoss: true }, { generation: generation(2) })
+  other.answer('persist')
+  t.ok(other.waits('restoreGuest'), 'and is all there is')
+  t.end()
+})
+
+void t.test('an image that is being absorbed is settled, whatever its primary says meanwhile', t => {
+  const rig = protectedBackup(absorbs)
+  rig.marks.set(checkpointId(8), lsn(5))
+  receive(rig, 8, 5)
+  rig.fromPeer({ type: 'checkpoint-abort', checkpoint: checkpointId(8), reason: 'no answer in time' })
+  rig.agent.peerDown(rig.now, peer)
+  rig.fromPeer({ type: 'checkpoint-begin', checkpoint: checkpointId(9) })
+  t.notOk(rig.ordered().includes('dropImage 8'))
+  rig.ok('finishImage')
+  t.match(rig.messages('counted'), [{ checkpoint: 8 }])
+  t.match(rig.messages('checkpoint-refused'), [], 'the next comes in already')
+  t.ok(rig.ordered().includes('dropImage 7'))
+  t.end()
+})
+
+void t.test('the next whole one waits until the one before it is absorbed', t => {
+  const rig = protectedBackup(absorbs)
+  for (const id of [8, 9]) {
+    rig.marks.set(checkpointId(id), lsn(id - 4))
+    receive(rig, id, id - 4)
+  }
+  t.same(rig.finished.map(({ checkpoint }) => checkpoint), [7, 8])
+  rig.ok('finishImage')
+  t.same(rig.finished.map(({ checkpoint }) => checkpoint), [7, 8, 9])
+  t.end()
+})
+
+void t.test('a promotion waits for what is being absorbed, and restores that', t => {
+  const outcomes = { 'it is absorbed': 8, 'it does not follow': 7 }
+  for (const [outcome, restored] of Object.entries(outcomes)) {
+    const rig = protectedBackup(absorbs)
+    rig.marks.set(checkpointId(8), lsn(5))
+    receive(rig, 8, 5)
+    rig.from({ type: 'promote', lastLsn: lsn(5), acceptLoss: false }, {
+      generation: generation(2), history: historyA
+    })
+    rig.answer('persist')
+    t.notOk(rig.waits('restoreGuest'), outcome)
+    if (restored === 8) {
+      rig.ok('finishImage')
+      rig.ok('pruneLog')
+    } else rig.fail('finishImage', 'it does not follow')
+    t.ok(rig.ordered().includes(`restoreGuest ${restored}`), outcome)
+  }
+  t.end()
+})
+
+void t.test('...but not where every image can be restored', t => {
+  const rig = protectedBackup()
+  rig.marks.set(checkpointId(8), lsn(5))
+  receive(rig, 8, 5)
+  rig.from({ type: 'promote', lastLsn: lsn(5), acceptLoss: false }, {
+    generation: generation(2), history: historyA
+  })
+  rig.answer('persist')
+  const orders = rig.ordered()
+  t.ok(orders.includes('restoreGuest 7'))
+  t.ok(orders.includes('dropImage 8'))
+  t.end()
+})
+
+void t.test('a standby that is lost takes its images along, and the gateway is told at once', t => {
+  const rig = protectedBackup(absorbs)
+  rig.agent.imagesLost(rig.now, 'the receiver ended')
+  t.same(rig.ordered(), ['dropImage 7'])
+  t.match(rig.reported('image-lost'), [{ checkpoint: 7, reason: 'the receiver ended' }])
+  t.match(rig.messages('heartbeat').at(-1), { about: { history: historyA }, log: { lastLsn: 5, checkpoint: 0 } })
+  rig.agent.imagesLost(rig.now, 'again')
+  t.equal(rig.reported('image-lost').length, 1, 'there was nothing more to lose')
+  rig.from({ type: 'promote', lastLsn: lsn(5), acceptLoss: true }, { generation: generation(2) })
+  rig.answer('persist')
+  t.match(rig.messages('promote-failed'), [{ reason: 'there is no whole checkpoint here' }])
+  t.end()
+})
+
+void t.test('a standby that is replaced: nothing can be restored until the new one is there', t => {
+  const rig = protectedBackup(absorbs)
+  rig.marks.set(checkpointId(8), lsn(5))
+  receive(rig, 8, 5)
+  rig.agent.imagesLost(rig.now, 'another stream replaces it')
+  t.notOk(rig.ordered().includes('dropImage 8'), 'it is the one that is being absorbed')
+  t.match(rig.messages('heartbeat').at(-1)?.log, { checkpoint: 0 })
+  rig.ok('finishImage')
+  t.match(rig.messages('counted'), [{ checkpoint: 8 }])
+  rig.advance(100)
+  t.match(rig.messages('heartbeat').at(-1)?.log, { checkpoint: 8 })
+  const failing = protectedBackup(absorbs)
+  failing.marks.set(checkpointId(8), lsn(5))
+  receive(failing, 8, 5)
+  failing.agent.imagesLost(failing.now, 'another stream replaces it')
+  failing.fail('finishImage', 'the receiver ended')
+  t.match(failing.messages('checkpoint-refused'), [{ checkpoint: 8, reason: 'the receiver ended' }])
+  failing.advance(100)
+  t.match(failing.messages('heartbeat').at(-1)?.log, { checkpoint: 0 })
+  t.end()
+})
+
+void t.test('a history that begins while one is absorbed: it is kept without counting', t => {
+  const rig = protectedBackup(absorbs)
+  rig.marks.set(checkpointId(8), lsn(5))
+  receive(rig, 8, 5)
+  rig.from({ type: 'begin', firstLsn: lsn(6) }, { history: historyB })
+  rig.ok('beginLog')
+  rig.ok('finishImage')
+  t.same(rig.messages('counted'), [])
+  t.match(rig.messages('checkpoint-refused'), [{ checkpoint: 8 }])
+  t.ok(rig.ordered().includes('dropImage 7'), 'which can be restored no more')
   t.end()
 })
 

@@ -90,11 +90,11 @@ void t.test('a checkpoint: stand still, mark, run on, ship, stored', t => {
   t.same(rig.ordered(), ['runOn'])
   events.piece(rig.now, someBytes)
   events.ended(rig.now)
-  t.match(rig.messages('checkpoint-begin'), [
-    { checkpoint: id, mark: 42, about: { history: historyA }, link: peer }
-  ])
+  t.match(rig.messages('checkpoint-begin'), [{ checkpoint: id, link: peer }])
   t.match(rig.messages('checkpoint-data'), [{ bytes: someBytes }])
-  t.match(rig.messages('checkpoint-end'), [{ bytes: 3, crc: crc32(someBytes) }])
+  t.match(rig.messages('checkpoint-end'), [
+    { mark: 42, bytes: 3, crc: crc32(someBytes), about: { history: historyA } }
+  ])
   rig.fromPeer({ type: 'checkpoint-stored', checkpoint: id })
   t.equal(rig.reported('checkpoint-stored').length, 1)
   rig.advance(4999)
@@ -231,6 +231,170 @@ void t.test('a new history makes the next checkpoint due at once', t => {
   t.equal(rig.ordered().at(-1), 'beginCheckpoint')
   rig.checkpoint?.events.standing(rig.now)
   t.match(rig.messages('mark-request').at(-1), { about: { history: historyB } })
+  t.end()
+})
+
+/** ...and which a first checkpoint was taken from; the next is asked for. */
+function second(rig: Rig): { readonly builds: boolean, readonly periodMs: number } {
+  rig.advance(5000)
+  return rig.begun().request
+}
+
+/** The first checkpoint of {@link standing} is whole at the backup. */
+function storedFirst(): Rig {
+  const rig = standing()
+  const { id, events } = rig.begun()
+  rig.from({ type: 'mark', checkpoint: id, lsn: lsn(42) }, { history: historyA })
+  events.ended(rig.now)
+  rig.fromPeer({ type: 'checkpoint-stored', checkpoint: id })
+  return rig
+}
+
+void t.test('a checkpoint may build on the one before when that is whole at the same backup', t => {
+  t.same(standing().begun().request, { builds: false, periodMs: 5000 }, 'the first stands alone')
+  const rig = storedFirst()
+  t.same(second(rig), { builds: true, periodMs: 5000 })
+  const away = storedFirst()
+  away.agent.peerDown(away.now, peer)
+  away.agent.peerUp(away.now, peer + 1)
+  t.equal(second(away).builds, true, 'a link that went away while idle is no failure')
+  const again = storedFirst()
+  again.from(assign({ role: 'primary', ...withPeer }), { history: historyB })
+  t.equal(second(again).builds, true, 'nor is another history, if the backup is the same')
+  t.end()
+})
+
+void t.test('...and stands alone after anything that went wrong, and for another backup', t => {
+  const causes: Record<string, (rig: Rig) => void> = {
+    'a failure': rig => {
+      rig.advance(5000)
+      rig.begun().events.failed(rig.now, 'busy')
+    },
+    'a refusal': rig => {
+      rig.advance(5000)
+      const { id, events } = rig.begun()
+      events.standing(rig.now)
+      rig.from({ type: 'mark', checkpoint: id, lsn: lsn(43) }, { history: historyA })
+      events.ended(rig.now)
+      rig.fromPeer({ type: 'checkpoint-refused', checkpoint: id, reason: 'full' })
+    },
+    'an abort': rig => {
+      rig.advance(5000)
+      const { id, events } = rig.begun()
+      events.standing(rig.now)
+      rig.from({ type: 'mark-refused', checkpoint: id, reason: 'no' })
+      events.failed(rig.now, 'aborted')
+    },
+    'another address': rig => {
+      rig.from(assign({ role: 'primary', ...withPeer, peerAddress: 'b:2' }), { history: historyA })
+      rig.agent.peerUp(rig.now, peer)
+    },
+    'another backup': rig => {
+      rig.from(assign({ role: 'primary', peer: hostName('c'), peerAddress: 'c:1' }), { history: historyA })
+      rig.agent.peerUp(rig.now, peer)
+    },
+    'a guest that was started anew': rig => {
+      rig.agent.guestFailed(rig.now, 'died')
+      rig.from(assign({ role: 'idle' }), { generation: generation(2), history: historyA })
+      rig.answer('persist')
+      rig.answer('stopGuest')
+      rig.from(assign({ role: 'primary', boot: true, ...withPeer }), {
+        generation: generation(2), history: historyA
+      })
+      rig.answer('persist')
+      rig.ok('startGuest', { endpoints: ['h:1'] })
+      rig.agent.peerUp(rig.now, peer)
+    }
+  }
+  for (const [name, cause] of Object.entries(causes)) {
+    const rig = storedFirst()
+    const before = rig.begun().id
+    cause(rig)
+    t.equal(second(rig).builds, false, name)
+    t.ok(rig.begun().id > before, name)
+  }
+  t.end()
+})
+
+void t.test('what is copied while the guest runs goes to the backup at once', t => {
+  const rig = primary()
+  rig.advance(0)
+  rig.answer('persist')
+  rig.advance(0)
+  const { id, events } = rig.begun()
+  events.piece(rig.now, someBytes)
+  t.same(rig.said(), ['checkpoint-begin', 'checkpoint-data'], 'it begins with its first piece')
+  events.piece(rig.now, someBytes)
+  events.standing(rig.now)
+  t.same(rig.said(), ['checkpoint-data', 'mark-request'])
+  t.throws(() => { events.piece(rig.now, someBytes) }, { name: 'InvariantError' }, 'only the mark passes')
+  rig.from({ type: 'mark', checkpoint: id, lsn: lsn(42) }, { history: historyB })
+  events.piece(rig.now, someBytes)
+  events.ended(rig.now)
+  const bytes = Buffer.concat([someBytes, someBytes, someBytes])
+  t.match(rig.messages('checkpoint-end'), [
+    { mark: 42, bytes: 9, crc: crc32(bytes), about: { history: historyB } }
+  ], 'with the history of its mark')
+  t.same(rig.said(), ['checkpoint-data', 'checkpoint-end'], 'and it begins once')
+  t.end()
+})
+
+void t.test('a checkpoint that copies for long is given up an interval after its last piece', t => {
+  const rig = primary()
+  rig.advance(0)
+  rig.answer('persist')
+  rig.advance(0)
+  rig.ordered()
+  const { id, events } = rig.begun()
+  rig.advance(34_000)
+  events.piece(rig.now, someBytes)
+  rig.advance(34_999)
+  t.notOk(rig.ordered().includes('abortCheckpoint'))
+  rig.advance(1)
+  t.ok(rig.ordered().includes('abortCheckpoint'), '30 s for the engine, and its interval')
+  t.match(rig.messages('checkpoint-abort'), [{ checkpoint: id, link: peer }], 'the backup has some of it')
+  t.end()
+})
+
+void t.test('a backup may refuse what comes before the mark', t => {
+  for (const stands of [false, true]) {
+    const rig = primary()
+    rig.advance(0)
+    rig.answer('persist')
+    rig.advance(0)
+    const { id, events } = rig.begun()
+    events.piece(rig.now, someBytes)
+    if (stands) events.standing(rig.now)
+    rig.ordered()
+    rig.fromPeer({ type: 'checkpoint-refused', checkpoint: id, reason: 'full' })
+    t.same(rig.ordered(), ['abortCheckpoint'])
+    t.match(rig.messages('checkpoint-failed'), [{ checkpoint: id, reason: 'full' }])
+  }
+  t.end()
+})
+
+void t.test('a gateway that is back before the guest stands still was not missed', t => {
+  const rig = primary()
+  rig.advance(0)
+  rig.answer('persist')
+  rig.advance(0)
+  const { id, events } = rig.begun()
+  events.piece(rig.now, someBytes)
+  rig.ordered()
+  rig.agent.linkDown(rig.now, gateway)
+  t.same(rig.ordered(), [])
+  rig.agent.linkUp(rig.now, gateway)
+  rig.from(assign({ role: 'primary', ...withPeer }), { history: historyA })
+  events.standing(rig.now)
+  t.match(rig.messages('mark-request'), [{ checkpoint: id }])
+  const alone = primary()
+  alone.advance(0)
+  alone.answer('persist')
+  alone.advance(0)
+  alone.agent.linkDown(alone.now, gateway)
+  alone.ordered()
+  alone.begun().events.standing(alone.now)
+  t.same(alone.ordered(), ['abortCheckpoint'], 'nobody is there to give the mark')
   t.end()
 })
 

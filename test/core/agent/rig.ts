@@ -7,7 +7,7 @@ import type { AgentMessage, CheckpointMessage, Envelope, GatewayMessage } from '
 import { GuestAgent } from '../../../src/core/agent/guest-agent.ts'
 import {
   defaultAgentLimits, freshAgentState, type AgentPort, type AgentReport, type AgentSettings, type AgentState,
-  type CheckpointEvents, type ImageInfo
+  type CheckpointEvents, type CheckpointRequest, type ImageInfo
 } from '../../../src/core/agent/port.ts'
 
 export const gateway = 1
@@ -32,6 +32,12 @@ interface Open {
   readonly done: (...args: never[]) => void
 }
 
+interface Begun {
+  readonly id: CheckpointId
+  readonly request: CheckpointRequest
+  readonly events: CheckpointEvents
+}
+
 /**
  * One agent's core with a port that only writes down what is ordered. Answers are given by the test, in
  * whatever order it wants to try: `answer('persist')`.
@@ -47,11 +53,11 @@ export class Rig {
   persisted: AgentState[] = []
   finished: ImageInfo[] = []
   marks = new Map<CheckpointId, Lsn>()
-  checkpoint: { readonly id: CheckpointId, readonly events: CheckpointEvents } | undefined
+  checkpoint: Begun | undefined
 
   constructor(settings: Partial<AgentSettings> = {}) {
     this.agent = new GuestAgent(this.#port(), {
-      guest: 'shop', canRestore: true, limits: { ...defaultAgentLimits, imageBytesMax: 1000 },
+      guest: 'shop', canRestore: true, absorbs: false, limits: { ...defaultAgentLimits, imageBytesMax: 1000 },
       state: freshAgentState, condition: 'absent', endpoints: [], images: [], ...settings
     })
   }
@@ -107,7 +113,7 @@ export class Rig {
   }
 
   /** The checkpoint that the engine was asked for last. */
-  begun(): { readonly id: CheckpointId, readonly events: CheckpointEvents } {
+  begun(): Begun {
     if (this.checkpoint === undefined) throw new Error('no checkpoint was begun')
     return this.checkpoint
   }
@@ -146,9 +152,9 @@ export class Rig {
       },
       startGuest: done => { wait('startGuest', done) },
       stopGuest: done => { wait('stopGuest', done) },
-      beginCheckpoint: (id, events) => {
+      beginCheckpoint: (id, request, events) => {
         note('beginCheckpoint')
-        this.checkpoint = { id, events }
+        this.checkpoint = { id, request, events }
       },
       runOn: () => { note('runOn') },
       abortCheckpoint: () => { note('abortCheckpoint') },
@@ -246,12 +252,13 @@ export function epoch(rig: Rig, first: number, last: number, history: HistoryId 
 
 const image = new Uint8Array([1, 2, 3])
 
-/** A whole image comes in; `finishImage` waits for its answer. */
+/** A whole image comes in; `finishImage` waits for its answer if the MARK is there. */
 export function receive(rig: Rig, id: number, mark: number, history: HistoryId = historyA): void {
   const checkpoint = checkpointId(id)
-  rig.fromPeer({ type: 'checkpoint-begin', checkpoint, mark: lsn(mark) }, { history })
+  rig.fromPeer({ type: 'checkpoint-begin', checkpoint })
   rig.fromPeer({ type: 'checkpoint-data', checkpoint, bytes: image }, { history })
-  rig.fromPeer({ type: 'checkpoint-end', checkpoint, bytes: image.length, crc: crc32(image) }, { history })
+  const [bytes, crc] = [image.length, crc32(image)]
+  rig.fromPeer({ type: 'checkpoint-end', checkpoint, mark: lsn(mark), bytes, crc }, { history })
 }
 
 /** A backup with checkpoint 7 counted at lsn 3, its log ending at lsn 5. */

@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process'
 import type { Test } from 'tap'
 import { macBytes } from '../../../src/engine/announcement.ts'
-import { TapNetwork } from '../../../src/engine/tap-network.ts'
+import type { GuestNetwork } from '../../../src/engine/guest-network.ts'
 import { withSystemPrograms } from '../../../src/engine/system-programs.ts'
+import { TapNetwork } from '../../../src/engine/tap-network.ts'
 import { everybody, numbered, numberOf } from '../../lab/frames.ts'
 import { TapDevice } from '../../lab/tap-device.ts'
 
@@ -106,13 +107,13 @@ export class Station {
  * ```
  */
 export class Scene {
-  readonly network: TapNetwork
+  readonly network: GuestNetwork
   readonly guest: Station
   readonly client: Station
   readonly witness: Station
   #marks = Math.floor(performance.now())
 
-  constructor(network: TapNetwork, guest: Station, client: Station, witness: Station) {
+  constructor(network: GuestNetwork, guest: Station, client: Station, witness: Station) {
     this.network = network
     this.guest = guest
     this.client = client
@@ -124,7 +125,11 @@ export class Scene {
     const network = new TapNetwork({ guest: 'g', bridge: 'lan', mac: guestMac, addresses: [] })
     t.teardown(() => network.close())
     await network.prepare()
-    const guest = Station.at(t, network.device, guestMac)
+    return Scene.around(t, network, Station.at(t, network.device, guestMac))
+  }
+
+  /** With a network whose bridge is `lan`. */
+  static async around(t: Test, network: GuestNetwork, guest: Station): Promise<Scene> {
     const client = Station.on(t, 'lan', 'client', clientMac)
     const scene = new Scene(network, guest, client, Station.on(t, 'lan', 'witness', witnessMac))
     await scene.plugged()

@@ -1,12 +1,16 @@
 import { TapNetwork } from '../../../src/engine/tap-network.ts'
+import { VifNetwork } from '../../../src/engine/vif-network.ts'
 import { guestMac } from './ethernet.ts'
 
 // An agent's part of a guest's network: opens it with the first message, a lease in milliseconds, and renews
-// the lease with those that follow, until the place on the monotonic clock that they name.
+// the lease with those that follow, until the place on the monotonic clock that they name. Run with the name
+// of a device of Xen; without one, the guest has a tap device.
 
 type Order = number | string | { readonly until: number }
 
-const network = new TapNetwork({ guest: 'g', bridge: 'lan', mac: guestMac, addresses: [] })
+const [, , vif] = process.argv
+const place = { guest: 'g', bridge: 'lan', mac: guestMac, addresses: [] }
+const network = vif === undefined ? new TapNetwork(place) : new VifNetwork({ ...place, device: vif })
 network.onFailure = (reason) => { throw new Error(reason) }
 let prepared: Promise<void> | undefined
 

@@ -1,33 +1,11 @@
-import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { PacketFilter } from '../../../src/engine/packet-filter.ts'
 import { PathGate } from '../../../src/engine/path-gate.ts'
 import { clientMac, guestMac, ip, makeBridge, Scene, Station } from './ethernet.ts'
+import { holder, signalAll } from './holder.ts'
 
 const shut = [false, false]
-
-/** An agent's part of a guest's network in a process of its own; the guest is ours. */
-async function holder(t: Test, scene: Scene, leaseMs: number): Promise<ChildProcess> {
-  await scene.network.close()
-  const child = fork(fileURLToPath(new URL('lease-holder.ts', import.meta.url)), [], {
-    execArgv: process.execArgv, detached: true
-  })
-  t.teardown(() => signalAll(child, 'SIGKILL'))
-  child.send(leaseMs)
-  await once(child, 'message')
-  return child
-}
-
-/** To a process and to what it has started. */
-function signalAll(child: ChildProcess, signal: NodeJS.Signals): void {
-  try {
-    process.kill(-(child.pid ?? 0), signal)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
-  }
-}
 
 /** The same clock in all processes, in milliseconds. */
 function monotonicMs(): number {

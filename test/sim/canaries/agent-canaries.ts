@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib'
 import type { GuestAgent } from '../../../src/core/agent/guest-agent.ts'
-import type { AppendOutcome, CheckpointEvents, ImageInfo } from '../../../src/core/agent/port.ts'
+import type { AppendOutcome, CheckpointEvents, CheckpointRequest, ImageInfo } from '../../../src/core/agent/port.ts'
 import { checkpointId, generation, type CheckpointId, type Lsn, type Millis } from '../../../src/core/ids.ts'
 import type { GatewayLife } from '../../../src/core/message.ts'
 import { RecordCursor } from '../../../src/core/record-codec.ts'
@@ -49,8 +49,10 @@ class EarlyPrunePort extends SimAgentPort {
 
 /** The guest runs on at once, and only then is the mark asked for. */
 class RunsOnPort extends SimAgentPort {
-  override beginCheckpoint(checkpoint: CheckpointId, events: CheckpointEvents): void {
-    super.beginCheckpoint(checkpoint, {
+  override beginCheckpoint(
+    checkpoint: CheckpointId, request: CheckpointRequest, events: CheckpointEvents
+  ): void {
+    super.beginCheckpoint(checkpoint, request, {
       ...events,
       standing: () => {
         this.host.guest?.process.resume()
@@ -103,7 +105,7 @@ function tornImages(host: Host): ImageInfo[] {
 }
 
 /** When the link of an image that is coming in ends, what came is taken for all of it. */
-function endsTornImages(agent: GuestAgent): void {
+function endsTornImages(agent: GuestAgent, host: Host): void {
   const sums = new Map<number,
     { checkpoint: CheckpointId, bytes: number, crc: number, generation: number, history: string }>()
   const message = agent.peerMessage.bind(agent)
@@ -123,10 +125,11 @@ function endsTornImages(agent: GuestAgent): void {
   agent.peerDown = (now, link) => {
     const sum = sums.get(link)
     sums.delete(link)
-    if (sum !== undefined) {
+    const mark = sum === undefined ? undefined : host.log.markOf(sum.checkpoint)
+    if (sum !== undefined && mark !== undefined) {
       message(now, link, { guest: 'g', generation: generation(sum.generation),
         history: sum.history as never },
-        { type: 'checkpoint-end', checkpoint: sum.checkpoint, bytes: sum.bytes, crc: sum.crc })
+        { type: 'checkpoint-end', checkpoint: sum.checkpoint, mark, bytes: sum.bytes, crc: sum.crc })
     }
     down(now, link)
   }

@@ -21,7 +21,7 @@ export interface Canary {
   agentPort?(world: World, host: Host, process: Process, engine: Engine): SimAgentPort
   gatewayPort?(world: World, machine: GatewayMachine, process: Process): SimGatewayPort
   /** A core that was just made, to be wrapped. */
-  agent?(agent: GuestAgent): void
+  agent?(agent: GuestAgent, host: Host): void
   gateway?(gateway: GuestGateway, world: World): void
   /** The agent of a host starts again. */
   agentStarts?(world: World, host: Host, engine: Engine): void

@@ -154,6 +154,19 @@ export class Checks {
       `${host.name} restores checkpoint ${checkpoint}; the newest that counts is ${counted?.checkpoint ?? 0}`)
   }
 
+  /** An engine whose images build on one another restores the one absorbed last, or nothing. */
+  takesAbsorbed(host: Host, checkpoint: number, absorbed: number | undefined): void {
+    this.require(absorbed === undefined || absorbed === checkpoint, 5,
+      `${host.name} restores checkpoint ${checkpoint}, and absorbed ${absorbed ?? 0} last`)
+  }
+
+  /** An image may build on the one before when that came whole to the backup that it is for. */
+  buildsOn(host: Host, last: number | undefined): void {
+    const backup = this.#world.hosts.find(({ name }) => name === host.peer)
+    this.require(last !== undefined && backup?.images.wasWhole(last) === true, 5,
+      `${host.name} builds a checkpoint on ${last ?? 'nothing'}, which ${host.peer ?? 'nobody'} never had`)
+  }
+
   // ---- the log
 
   backupHolds(_host: string, history: string, firstLsn: number, _lastLsn: number,
@@ -178,6 +191,7 @@ export class Checks {
   }
 
   agentReport(host: Host, report: AgentReport): void {
+    if (report.type === 'image-lost') this.#counted.delete(host.name)
     if (report.type !== 'counted' || report.checkpoint === undefined) return
     const { checkpoint } = report
     const image = this.#world.images.get(checkpoint)

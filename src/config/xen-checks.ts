@@ -1,0 +1,20 @@
+import type { AgentFile } from './agent-schema.ts'
+import type { Checking } from './checks.ts'
+import type { Path } from './problems.ts'
+import { checkDevice } from './qemu-checks.ts'
+import type { Loose } from './shape.ts'
+
+/** Reports what does not fit together in a guest of the engine `xen`. */
+export function checkXen(
+  guest: Loose<AgentFile['guests'][number]>, path: Path, { problems }: Checking
+): void {
+  checkDevice(guest, path, problems, 'vif', 'tap')
+  if (problems.given([...path, 'network', 'card'])) {
+    problems.report([...path, 'network', 'card'], "`card` has no place with engine `xen`: the domain's "
+      + 'configuration describes it')
+  }
+  const { domain } = guest
+  if (domain !== undefined && !/^[\w.+-]+$/.test(domain)) {
+    problems.report([...path, 'domain'], `'${domain}' is no name that Xen gives a domain`)
+  }
+}

@@ -1,0 +1,182 @@
+import { randomBytes } from 'node:crypto'
+import { TailgateError } from '../base/errors.ts'
+import { invariant } from '../base/invariant.ts'
+import { RemusSender } from './remus-sender.ts'
+import { partHeader } from './xen-image.ts'
+import type { XenCheckpoint } from './xen-stream.ts'
+
+/** What of a first pass waits for whoever takes it before nothing more is read. In bytes. */
+const firstPassBytesMax = 8 * 1024 * 1024
+/** What of a later checkpoint may wait: the domain would stand while nothing is read, so it is given up. */
+const waitingBytesMax = 64 * 1024 * 1024
+
+/** How long xl may take to notice that nobody reads its stream, beyond its period. In milliseconds. */
+const letGoMsMax = 60_000
+
+/** The domain stands for a checkpoint that is asked for; or that one is whole. */
+type Happening = { readonly type: 'stands' } | { readonly type: 'whole', readonly held: boolean }
+
+export interface RemusImagesOptions {
+  readonly domain: string
+  /** xl lets the domain run for so long between two checkpoints, in milliseconds. */
+  readonly periodMs: number
+  /** Told the domain's configuration before anything of it is handed on; what it throws ends the stream. */
+  check(json: string): void
+  /** For how long the domain stood at most, and how many of its pages were written. */
+  paused(ms: number, pages: number): void
+}
+
+/**
+ * The stream of one `xl remus` in images, each of which ends with a checkpoint that has a mark. xl says when:
+ * a checkpoint that nobody had asked for in time has no mark, and is a part of the next image.
+ *
+ *   first pass │ 1, marked │ 2, marked │ 3, not asked for │ 4, marked │
+ *   └──────── image 0 ─────┴─ image 1 ─┴───────────── image 2 ────────┘
+ */
+export class RemusImages {
+  readonly #options: RemusImagesOptions
+  readonly #id = randomBytes(16).toString('hex')
+  #sender: RemusSender | undefined
+  #index = 0
+  readonly #waiting: (Uint8Array | Happening)[] = []
+  #waitingBytes = 0
+  #wake: (() => void) | undefined
+  /** Somebody takes an image. */
+  #taking = false
+  /** The next checkpoint that begins is to have a mark. */
+  #asked = false
+  #isFirstPass = true
+  /** Since when the domain stands for the checkpoint that was asked for, by performance.now(). */
+  #stoodAt: number | undefined
+  /** Why nothing more comes. */
+  #ended: string | undefined
+
+  private constructor(options: RemusImagesOptions) {
+    this.#options = options
+  }
+
+  /** Begins a stream. Rejects with E_ENGINE. */
+  static async begin(options: RemusImagesOptions): Promise<RemusImages> {
+    const images = new RemusImages(options)
+    images.#sender = await RemusSender.start(options.domain, options.periodMs, {
+      configured: json => { options.check(json) },
+      stands: () => images.#stands(),
+      bytes: piece => { images.#put(piece) },
+      whole: (checkpoint, held) => { images.#whole(checkpoint, held) },
+      ended: reason => { images.#end(reason) }
+    })
+    return images
+  }
+
+  /** Resolves when xl has let go of the domain. */
+  get gone(): Promise<unknown> { return this.#sender?.gone ?? Promise.resolve() }
+  get periodMs(): number { return this.#options.periodMs }
+  /** Nothing more comes of it: a new stream begins with the whole domain. */
+  get over(): boolean { return this.#ended !== undefined }
+
+  /**
+   * The next image. `standing` is awaited while the domain stands. Whatever ends this before its end ends the
+   * stream, and the domain runs on. Throws E_ENGINE.
+   */
+  async *next(standing: () => Promise<void>): AsyncGenerator<Uint8Array, void> {
+    invariant(!this.#taking, 'one image is taken at a time')
+    this.#taking = this.#asked = true
+    let done = false
+    try {
+      yield partHeader({ stream: this.#id, index: this.#index })
+      while (!done) {
+        const next = await this.#take()
+        if (next instanceof Uint8Array) yield next
+        else if (next.type === 'whole') done = mustBeHeld(next.held)
+        else {
+          await standing()
+          this.#sender?.goOn()
+        }
+      }
+      this.#index++
+    } finally {
+      this.#taking = this.#asked = false
+      if (!done) void this.close('an image was not taken to its end')
+    }
+  }
+
+  /**
+   * Ends the stream; the domain runs on. Resolves when xl has let go of it, which is at its next checkpoint;
+   * one that does not is killed.
+   */
+  async close(reason: string): Promise<void> {
+    this.#sender?.close()
+    this.#end(reason)
+    const timer = setTimeout(() => { this.kill() }, this.#options.periodMs + letGoMsMax)
+    await this.gone
+    clearTimeout(timer)
+  }
+
+  /** Ends it at once: the domain is gone. */
+  kill(): void {
+    this.#sender?.kill()
+    this.#end('the domain is gone')
+  }
+
+  #stands(): boolean {
+    if (!this.#asked) return false
+    this.#stoodAt = performance.now()
+    this.#add({ type: 'stands' })
+    return true
+  }
+
+  #put(piece: Uint8Array): void {
+    this.#waitingBytes += piece.length
+    this.#add(piece)
+    if (this.#isFirstPass && this.#waitingBytes > firstPassBytesMax) this.#sender?.pause()
+    else if (this.#waitingBytes > waitingBytesMax) {
+      void this.close('checkpoints come faster than they can be sent to the backup')
+    }
+  }
+
+  #whole(checkpoint: XenCheckpoint, held: boolean): void {
+    if (checkpoint.number === 0) {
+      this.#isFirstPass = false
+      return
+    }
+    if (this.#stoodAt === undefined) return
+    this.#options.paused(performance.now() - this.#stoodAt, checkpoint.pages)
+    this.#stoodAt = undefined
+    this.#asked = false
+    this.#add({ type: 'whole', held })
+  }
+
+  #add(next: Uint8Array | Happening): void {
+    this.#waiting.push(next)
+    this.#wake?.()
+  }
+
+  #end(reason: string): void {
+    this.#ended ??= reason
+    this.#wake?.()
+  }
+
+  async #take(): Promise<Uint8Array | Happening> {
+    for (;;) {
+      if (this.#ended !== undefined) throw new TailgateError('E_ENGINE', this.#ended)
+      const next = this.#waiting.shift()
+      if (next === undefined) {
+        await new Promise<void>(resolve => { this.#wake = resolve })
+        continue
+      }
+      if (next instanceof Uint8Array) this.#taken(next.length)
+      return next
+    }
+  }
+
+  #taken(bytes: number): void {
+    this.#waitingBytes -= bytes
+    if (this.#waitingBytes <= firstPassBytesMax) this.#sender?.resume()
+  }
+}
+
+function mustBeHeld(held: boolean): true {
+  if (held) return true
+  throw new TailgateError('E_ENGINE', 'the domain wrote so little to its memory that Xen did not wait for '
+    + 'the mark: the checkpoint cannot be used')
+}

@@ -1,0 +1,254 @@
+import { messageOf, TailgateError } from '../base/errors.ts'
+import type { GuestCondition } from '../core/message.ts'
+import type { CheckpointRequest } from '../core/agent/port.ts'
+import type { Engine } from './engine.ts'
+import type { GuestNetwork } from './guest-network.ts'
+import { RemusImages } from './remus-images.ts'
+import { RemusReceiver, standbyName } from './remus-receiver.ts'
+import { mustFit, type XenPlace } from './xen-domain.ts'
+import { openPart } from './xen-image.ts'
+import { XenWatch } from './xen-watch.ts'
+import { describedIn, Xl } from './xl.ts'
+
+export interface XenEngineOptions {
+  /** The domain's name, the same on every host. */
+  readonly domain: string
+  /** Its configuration (xl.cfg(5)). Undefined: a domain is found here, or restored, and never created. */
+  readonly config: string | undefined
+  readonly network: GuestNetwork
+  readonly bridge: string
+  /** The address of its network card. */
+  readonly mac: string
+  /** Where its services listen, `host:port` each: its own addresses, the same on every host. */
+  readonly endpoints: readonly string[]
+}
+
+/**
+ * The engine of Xen domains, by xl(1) and Remus without its network buffer:
+ *
+ *   primary: xl remus ─► pipe ─► RemusImages ═══ images ═══► RemusReceiver ─► xl migrate-receive: backup
+ *
+ * Images build on one another: each goes into the standby domain of the backup at once, and restoring is no
+ * more than ending the standby's stream. The domain runs then by itself, behind a gate that is shut.
+ */
+export class XenEngine implements Engine {
+  readonly name = 'xen'
+  readonly canRestore = true
+  onFailure: ((reason: string) => void) | undefined
+  onPaused: Engine['onPaused']
+  onStandbyLost: Engine['onStandbyLost']
+  readonly #options: XenEngineOptions
+  readonly #place: XenPlace
+  readonly #xl = new Xl()
+  #condition: GuestCondition = 'absent'
+  /** Xen's number of the domain that is our guest. */
+  #id: number | undefined
+  #watch: XenWatch | undefined
+  #images: RemusImages | undefined
+  #checkpointing = false
+  #receiver: RemusReceiver | undefined
+
+  constructor(options: XenEngineOptions) {
+    const { domain, network, bridge, mac } = options
+    this.#options = options
+    this.#place = { domain, device: network.device, bridge, mac }
+    network.onFailure = reason => { this.#fail(`its network is gone: ${reason}`) }
+  }
+
+  get condition(): GuestCondition { return this.#condition }
+
+  get endpoints(): readonly string[] {
+    return this.#condition === 'absent' ? [] : this.#options.endpoints
+  }
+
+  /**
+   * Domains outlive agents: one that runs is taken for the guest, with its gate shut until a lease is given.
+   * A standby is not: nobody knows how far it is.
+   */
+  async prepare(): Promise<void> {
+    const { network } = this.#options
+    await network.prepare()
+    await this.#xl.destroy(standbyName(this.#place.domain))
+    if (await this.#xl.domainId(this.#place.domain) === undefined) return
+    network.renewLease(0)
+    await network.open()
+    await this.#hold()
+  }
+
+  async start(): Promise<void> {
+    this.#mustBeAbsent()
+    const { network, config } = this.#options
+    const { domain } = this.#place
+    await network.prepare()
+    await this.#dropReceiver()
+    if (await this.#xl.domainId(domain) === undefined) {
+      if (config === undefined) {
+        throw new TailgateError('E_ENGINE', `there is no domain ${domain} on this host, and no \`config\` to `
+          + 'create it from: create it, or name its file')
+      }
+      await this.#xl.create(config)
+    }
+    mustFit(await this.#xl.describe(domain), this.#place)
+    await network.open()
+    await this.#hold()
+  }
+
+  async *checkpoint(
+    standing: () => Promise<void>, { builds, periodMs }: CheckpointRequest
+  ): AsyncGenerator<Uint8Array, void> {
+    if (this.#condition !== 'running') throw new TailgateError('E_ENGINE', 'no domain runs here')
+    if (this.#checkpointing) throw new TailgateError('E_ENGINE', 'another checkpoint is being taken')
+    this.#checkpointing = true
+    try {
+      const images = await this.#imagesFor(builds, periodMs)
+      yield* images.next(standing)
+    } finally {
+      this.#checkpointing = false
+    }
+  }
+
+  async absorb(image: AsyncIterable<Uint8Array>): Promise<void> {
+    const { part, bytes } = await openPart(image)
+    if (part.index === 0) await this.#beginReceiving(part)
+    else if (this.#receiver?.follows(part) !== true) {
+      throw new TailgateError('E_IMAGE', 'the image builds on one that is not here')
+    }
+    const receiver = this.#receiver
+    try {
+      await receiver?.take(part, bytes)
+    } catch (error) {
+      await this.#dropReceiver()
+      this.onStandbyLost?.(messageOf(error))
+      throw error
+    }
+  }
+
+  async restore(image: AsyncIterable<Uint8Array>): Promise<void> {
+    this.#mustBeAbsent()
+    const { part, bytes } = await openPart(image)
+    await bytes.return()
+    const receiver = this.#receiver
+    if (receiver?.part.stream !== part.stream || receiver.part.index !== part.index) {
+      throw new TailgateError('E_IMAGE', 'the standby domain is not what this checkpoint would be')
+    }
+    this.#receiver = undefined
+    try {
+      await receiver.release()
+      await this.#hold()
+    } catch (error) {
+      await this.#xl.destroy(this.#place.domain)
+      throw error
+    }
+  }
+
+  async openNetwork(): Promise<void> {
+    await this.#options.network.open()
+    await this.#options.network.announce()
+  }
+
+  attached(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  renewLease(remainingMs: number): void {
+    this.#options.network.renewLease(remainingMs)
+  }
+
+  async stop(): Promise<void> {
+    this.#condition = 'absent'
+    this.#id = undefined
+    this.#watch?.stop()
+    const { network } = this.#options
+    await network.shut()
+    await this.#dropReceiver()
+    await this.#xl.destroy(this.#place.domain)
+    this.#images?.kill()
+    this.#images = undefined
+    await network.close()
+  }
+
+  #mustBeAbsent(): void {
+    if (this.#condition === 'absent') return
+    throw new TailgateError('E_ENGINE', `the domain ${this.#place.domain} is there already`)
+  }
+
+  /** A stream's description of its domain must be what the gate of this host is laid for. */
+  #check(json: string): void {
+    mustFit(describedIn(json), this.#place)
+  }
+
+  /** Takes the domain that runs under the name for the guest. */
+  async #hold(): Promise<void> {
+    const id = await this.#xl.domainId(this.#place.domain)
+    if (id === undefined) throw new TailgateError('E_ENGINE', 'the domain ended as soon as it was there')
+    this.#id = id
+    this.#condition = 'running'
+    this.#watch?.stop()
+    this.#watch = new XenWatch(() => { void this.#look() }, reason => { this.#fail(reason) })
+  }
+
+  /** Whether the guest is still there, by Xen's number: one that was rebooted is another domain. */
+  async #look(): Promise<void> {
+    const id = this.#id
+    if (id === undefined || this.#condition !== 'running') return
+    const found = await this.#xl.domainId(this.#place.domain).catch(messageOf)
+    if (this.#id !== id || found === id) return
+    this.#fail(typeof found === 'string' ? found : 'the domain has ended or was rebooted')
+  }
+
+  #fail(reason: string): void {
+    if (this.#condition !== 'running') return
+    this.#condition = 'failed'
+    this.#watch?.stop()
+    this.onFailure?.(reason)
+  }
+
+  /** The stream that goes on, or one that begins: then the one before must be over. */
+  async #imagesFor(builds: boolean, periodMs: number): Promise<RemusImages> {
+    const { domain } = this.#place
+    const present = this.#images
+    if (present !== undefined) {
+      if (builds && !present.over && present.periodMs === periodMs) return present
+      await present.close('a checkpoint after it does not build on it')
+    }
+    await this.#xl.othersGone(domain)
+    const images = await RemusImages.begin({
+      domain, periodMs,
+      check: json => { this.#check(json) },
+      paused: (ms, pages) => this.onPaused?.(ms, pages)
+    })
+    this.#images = images
+    void this.#lookForStandstill(images)
+    return images
+  }
+
+  /** An xl that died at the wrong moment leaves a domain that nobody lets run on. */
+  async #lookForStandstill(images: RemusImages): Promise<void> {
+    await images.gone
+    if (this.#images !== images || this.#condition !== 'running') return
+    if (!await this.#xl.isSuspended(this.#place.domain).catch(() => false)) return
+    this.#fail('xl remus has ended while the domain stood, and Xen has no order that would let it run on')
+  }
+
+  async #beginReceiving(part: { readonly stream: string, readonly index: number }): Promise<void> {
+    if (this.#receiver !== undefined) {
+      await this.#dropReceiver()
+      this.onStandbyLost?.('a new stream of checkpoints takes the place of the standby')
+    }
+    await this.#options.network.prepare()
+    const receiver = new RemusReceiver(this.#xl, this.#place.domain, part, json => { this.#check(json) })
+    receiver.onLost = reason => {
+      if (this.#receiver !== receiver) return
+      this.#receiver = undefined
+      void receiver.destroy().catch(() => undefined)
+      this.onStandbyLost?.(reason)
+    }
+    this.#receiver = receiver
+  }
+
+  async #dropReceiver(): Promise<void> {
+    const receiver = this.#receiver
+    this.#receiver = undefined
+    await receiver?.destroy()
+  }
+}

@@ -1,0 +1,70 @@
+import type { Outcome } from '../../src/core/agent/port.ts'
+import type { Host } from './host.ts'
+import type { Process } from './process.ts'
+import type { World } from './world.ts'
+
+/** Where an image stands among those that build on one another: the first of a stream stands alone. */
+export interface StreamPlace {
+  readonly stream: number
+  readonly index: number
+}
+
+interface Held extends StreamPlace {
+  readonly checkpoint: number
+}
+
+/**
+ * What an engine whose images build on one another has absorbed, for one life of its agent: it dies with it,
+ * and now and then by itself. Only the image absorbed last can be restored, once.
+ */
+export class Standby {
+  readonly #world: World
+  readonly #host: Host
+  readonly #process: Process
+  #held: Held | undefined
+
+  constructor(world: World, host: Host, process: Process) {
+    this.#world = world
+    this.#host = host
+    this.#process = process
+  }
+
+  absorb(checkpoint: number, done: (outcome: Outcome) => void): void {
+    const { random, scenario, images } = this.#world
+    const place = images.get(checkpoint)?.place
+    const held = this.#held
+    const follows = held !== undefined && held.stream === place?.stream && held.index + 1 === place.index
+    if (place?.index === 0) this.lose('another stream takes its place')
+    this.#process.after(this.#world.engineDelay(), () => {
+      if (place === undefined || place.index > 0 && !follows) {
+        this.#world.count('does not follow')
+        return done({ ok: false, reason: 'it does not follow what was absorbed' })
+      }
+      const isLost = place.index > 0 && this.#held !== held
+      if (isLost || random.chance(scenario.engineFails / 2)) {
+        this.lose('it ended while it took an image in')
+        return done({ ok: false, reason: 'the standby is gone' })
+      }
+      this.#held = { ...place, checkpoint }
+      this.#world.count(place.index === 0 ? 'absorbed' : 'absorbed after another')
+      done({ ok: true })
+    })
+  }
+
+  /** It is gone, and the agent hears of it as soon as it hears anything. */
+  lose(reason: string): void {
+    if (this.#held === undefined) return
+    this.#world.trace(() => `${this.#host.name} loses its standby: ${reason}`)
+    this.#world.count('standby lost')
+    this.#held = undefined
+    this.#process.run(() => { this.#host.agent?.imagesLost(this.#host.clock.now(), reason) })
+  }
+
+  /** It becomes the guest. False if there is none; any other than the one asked for breaks a rule. */
+  take(checkpoint: number): boolean {
+    const held = this.#held
+    this.#held = undefined
+    this.#world.checks.takesAbsorbed(this.#host, checkpoint, held?.checkpoint)
+    return held !== undefined
+  }
+}
