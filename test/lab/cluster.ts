@@ -189,6 +189,11 @@ export class Cluster {
     this.start(host)
   }
 
+  /** What has been started, also where it has ended since. */
+  get started(): readonly MachineName[] {
+    return [...this.#gateway === undefined ? [] : ['gateway' as const], ...this.#agents.keys()]
+  }
+
   get hosts(): readonly HostName[] {
     return this.#hosts
   }

@@ -14,10 +14,11 @@ const xenGuest: GuestKind = {
 }
 /** Emulated twice over, on processors that all else shares: what is only slow is not to be taken for dead. */
 export const patient = {
-  checkpoint_interval: '2s', heartbeat: '{ interval: 200ms, misses: 8 }', lease: '2s'
+  checkpoint_interval: '2s', heartbeat: '{ interval: 500ms, misses: 8 }', lease: '4s'
 } as const
 /** From nothing: the agent, the domain, its first checkpoint with all of its memory. In milliseconds. */
 const protectedMsMax = 180_000
+const toldLines = 40
 
 export interface XenClusterOptions
   extends Pick<XenMachinesOptions, 'agent' | 'domain' | 'dom0MiB' | 'memoryMiB'> {
@@ -39,6 +40,7 @@ export async function preparedXenCluster(t: Test, options: XenClusterOptions): P
   const cluster = await Cluster.prepared(t, {
     hosts, kind: xenGuest, machines, protectedMsMax, guest: { ...patient, ...guest }
   })
+  t.teardown(() => { if (!t.passing()) tellOf(t, cluster) })
   return { cluster, machines }
 }
 
@@ -48,6 +50,14 @@ export async function xenCluster(t: Test, options: XenClusterOptions): Promise<X
   for (const host of [...options.hosts, 'gateway'] as const) made.cluster.start(host)
   await made.cluster.isProtected()
   return made
+}
+
+/** The end of every log, where something went wrong. */
+function tellOf(t: Test, cluster: Cluster): void {
+  for (const name of cluster.started) {
+    const said = cluster.process(name).log.words.split('\n').filter((line) => !line.includes('connection.end'))
+    t.comment(`${name}:\n${said.slice(-toldLines).join('\n')}`)
+  }
 }
 
 /** What the gateway and the agent of the host that died have logged of the last failover, for people. */
