@@ -33,8 +33,6 @@ export class Questions<Order> {
     })
   }
 
-  get isGone(): boolean { return this.#isGone }
-
   ask(order: Order): Promise<unknown> {
     if (this.#isGone) return Promise.reject(new Error(this.#gone))
     const id = this.#next++

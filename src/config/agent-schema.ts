@@ -53,8 +53,8 @@ const guest = table('guest', {
     + 'attach to it; `arguments` are for restoring, and may be left out where that is never to happen.'),
   domain: optional(text, "With `xen`: the domain's name, the same on every host. Left out: the guest's."),
   config: optional(path,
-    'With `xen`: the configuration of the domain (xl.cfg(5)), from which it is created. Left out: somebody else '
-    + 'creates it, and it is only found here.'),
+    'With `xen`: the configuration of the domain (xl.cfg(5)), from which it is created. Left out: somebody '
+    + 'else creates it, and it is only found here.'),
   network: optional(network, 'With `qemu` and `xen`: how the guest is joined to the network on this host.'),
   disks: many(list('list of disks', disk),
     'With `qemu`: the disks that the guest may write to, as /dev/vda, /dev/vdb and so on. What it writes is '

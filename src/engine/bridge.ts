@@ -1,5 +1,5 @@
 import { TailgateError } from '../base/errors.ts'
-import { injectFrames } from './frame-injection.ts'
+import { injectFrames, readyToInject } from './frame-injection.ts'
 import { deviceNamed } from './network-device.ts'
 import { runSystemProgram } from './system-programs.ts'
 
@@ -33,6 +33,11 @@ export class Bridge {
       throw new TailgateError('E_ENGINE', `the bridge ${name} speaks the spanning tree protocol, which `
         + `keeps a guest that moves silent for many seconds: ip link set ${name} type bridge stp_state 0`)
     }
+  }
+
+  /** Loads what {@link announce} needs, so that a failover does not wait for it. Rejects with E_ENGINE. */
+  readyToAnnounce(): Promise<void> {
+    return readyToInject()
   }
 
   /**

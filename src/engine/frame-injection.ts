@@ -35,6 +35,14 @@ export async function injectFrames(device: string, frames: readonly Uint8Array[]
   }
 }
 
+/**
+ * Loads what {@link injectFrames} needs, which takes its time once. Rejects with E_ENGINE where it is not
+ * installed.
+ */
+export async function readyToInject(): Promise<void> {
+  await loadPcap()
+}
+
 async function loadPcap(): Promise<PcapModule> {
   // By a name that the compiler does not follow: without the package its types are not there either.
   const name: string = 'pcap'

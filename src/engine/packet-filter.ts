@@ -9,6 +9,9 @@ const answerMs = 2000
 const waitingMax = 16
 /** Lines of one answer that are kept for the sentence of an error. */
 const linesMax = 8
+/** An order that always has an answer, which is one line. */
+const question = 'list tables bridge'
+const answer = '{"nftables"'
 
 /** What became of a transaction: the kernel took all of it, or none of it for this reason. */
 export type Verdict = { readonly taken: true } | { readonly taken: false, readonly reason: string }
@@ -30,11 +33,14 @@ interface Waiting {
  *  list tables bridge           ──►  one line of JSON: the line before it has been dealt with
  * ```
  *
+ * It is asked once before the first order, because libraries of its own may have something to say then.
  * When this process dies `nft` reads the end of its input and ends too.
  */
 export class PacketFilter {
   #child: ChildProcessWithoutNullStreams | undefined
   #waiting: Waiting[] = []
+  /** It has answered since its start. What it says before is about the terminal that it has not got. */
+  #greeted = false
 
   /**
    * Runs statements of nft(8) as one transaction. Rejects with E_ENGINE where nothing could be asked: no
@@ -50,7 +56,7 @@ export class PacketFilter {
         this.#lost(child, `the packet filter's program nft has not answered within ${answerMs} ms`)
       }, answerMs)
       this.#waiting.push({ lines: [], resolve, reject, timer })
-      child.stdin.write(`${statements.join('; ')}\nlist tables bridge\n`)
+      child.stdin.write(`${statements.join('; ')}\n${question}\n`)
     })
   }
 
@@ -63,9 +69,11 @@ export class PacketFilter {
     // Errors come on the other channel; joined by the shell, they stay in their order.
     const child = spawn('sh', ['-c', 'exec nft -j -i 2>&1'], { env: withSystemPrograms(process.env) })
     this.#child = child
+    this.#greeted = false
     createInterface({ input: child.stdout }).on('line', (line) => this.#line(child, line))
     // A program that has ended says so by its end, and not by the pipe to it.
     child.stdin.on('error', () => undefined)
+    child.stdin.write(`${question}\n`)
     child.once('error', (error) => this.#lost(child, `the packet filter cannot be asked: ${error.message}`))
     child.once('close', (status) => this.#lost(child, status === 127
       ? 'there is no nft on this host: install the package nftables'
@@ -79,7 +87,9 @@ export class PacketFilter {
     if (line.includes('Operation not permitted')) {
       this.#lost(child, 'the packet filter may not be changed by this process: '
         + 'give it CAP_NET_ADMIN, with systemd by AmbientCapabilities=')
-    } else if (line.startsWith('{"nftables"')) {
+    } else if (!this.#greeted) {
+      this.#greeted = line.startsWith(answer)
+    } else if (line.startsWith(answer)) {
       this.#waiting.shift()
       clearTimeout(waiting.timer)
       waiting.resolve(verdictOf(waiting.lines))

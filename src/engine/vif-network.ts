@@ -69,12 +69,14 @@ export class VifNetwork implements GuestNetwork {
 
   /**
    * Lays the gate, shut, whatever was there. A device that is there is not touched: a domain that runs stays
-   * joined, and its frames stop here until the network is opened.
+   * joined, and its frames stop here until the network is opened. Rejects with E_ENGINE, also where a move
+   * could not be announced.
    */
   prepare(): Promise<void> {
     this.#forget()
     return this.#gate.inTurn(async () => {
       await this.#bridge.check()
+      await this.#bridge.readyToAnnounce()
       await this.#layGate()
     })
   }
@@ -85,6 +87,7 @@ export class VifNetwork implements GuestNetwork {
     return this.#gate.inTurn(async () => {
       await this.#bridge.check()
       await this.#checkDevice()
+      await this.#bridge.readyToAnnounce()
       await this.#layGate()
     })
   }

@@ -68,7 +68,8 @@ void t.test('a domain of Xen', (t) => {
     engine: 'xen', name: 'shop', domain: 'shop', config: undefined, endpoints,
     network: { vif: 'shop0', bridge: 'guests', mac: '00:16:3e:00:00:09' }
   }])
-  t.match(read(`${head}guests:\n  - { name: shop, ${keys}, ${network}, domain: d9, config: d9.cfg }\n`).guests,
+  const named = `${keys}, ${network}, domain: d9, config: d9.cfg`
+  t.match(read(`${head}guests:\n  - { name: shop, ${named} }\n`).guests,
     [{ domain: 'd9', config: '/etc/tailgate/d9.cfg' }])
   t.same(wrongGuest(keys), ['6:5: engine `xen` needs `network`: how the guest is joined to the network'])
   t.same(wrongGuest(`${keys}, network: { tap: t0, bridge: b, mac: "00:16:3e:00:00:09", card: [a] }`), [

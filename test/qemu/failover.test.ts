@@ -41,8 +41,8 @@ if (host !== undefined) {
     const [spaceA, spaceB] = [await Namespace.make(t), await Namespace.make(t)]
     const console = await Console.listen(t)
     const networks: TapInNamespace[] = []
-    const networkOf = (space: Namespace) => ({ tap }: { tap: string }) => {
-      const network = new TapInNamespace(space, tap)
+    const networkOf = (space: Namespace) => ({ device }: { device: string }) => {
+      const network = new TapInNamespace(space, device)
       networks.push(network)
       return network
     }

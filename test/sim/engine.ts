@@ -72,8 +72,15 @@ export class Engine {
   }
 
   restore(checkpoint: number, done: (now: Millis, outcome: GuestOutcome) => void): void {
+    if (!this.#world.scenario.builds) return this.#load(checkpoint, true, done)
+    const order = this.#order
+    this.#standby.take(checkpoint, there => {
+      if (order === this.#order) this.#load(checkpoint, there, done)
+    })
+  }
+
+  #load(checkpoint: number, standsBy: boolean, done: (now: Millis, outcome: GuestOutcome) => void): void {
     const stored = this.#host.images.bytesOf(checkpoint)
-    const standsBy = !this.#world.scenario.builds || this.#standby.take(checkpoint)
     this.#later(this.#world.engineDelay(), () => {
       const image = this.#world.images.get(checkpoint)
       this.#world.checks.restoring(this.#host, checkpoint, stored)

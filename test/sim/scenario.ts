@@ -31,6 +31,8 @@ export interface Scenario {
   readonly livePieces: number
   /** Images build on one another, and the backup's engine absorbs them. */
   readonly builds: boolean
+  /** How long that may take, at most. */
+  readonly absorbMax: number
   readonly diskMin: number
   readonly diskMax: number
   readonly dialTimeout: number
@@ -117,6 +119,7 @@ export function drawScenario(random: Random): Scenario {
     segmentBytes: random.pick([40, 1448]), logSegmentBytes: random.pick([512, 8192]),
     tailBytes: random.pick([100, 1 << 16]), imageBytes: random.pick([4, 40]),
     livePieces: random.chance(0.4) ? random.range(1, 4) : 0, builds: random.chance(0.4),
+    absorbMax: random.pick([ms(3), ms(120)]),
     diskMin: disk / 4, diskMax: disk, dialTimeout: ms(15), attachTimeout: ms(300),
     readMax: random.pick([120, 120, 1500]), serviceMin: random.pick([5, 100]),
       serviceMax: random.pick([100, 400, 1000]),

@@ -22,6 +22,8 @@ export class Standby {
   readonly #host: Host
   readonly #process: Process
   #held: Held | undefined
+  /** What the engine was ordered to do after the image that it is absorbing. */
+  #afterwards: (() => void)[] | undefined
 
   constructor(world: World, host: Host, process: Process) {
     this.#world = world
@@ -33,9 +35,13 @@ export class Standby {
     const { random, scenario, images } = this.#world
     const place = images.get(checkpoint)?.place
     const held = this.#held
+    this.#afterwards = []
     const follows = held !== undefined && held.stream === place?.stream && held.index + 1 === place.index
     if (place?.index === 0) this.lose('another stream takes its place')
-    this.#process.after(this.#world.engineDelay(), () => {
+    this.#process.after(random.range(100, scenario.absorbMax), () => {
+      const afterwards = this.#afterwards ?? []
+      this.#afterwards = undefined
+      for (const order of afterwards) this.#process.after(0, order)
       if (place === undefined || place.index > 0 && !follows) {
         this.#world.count('does not follow')
         return done({ ok: false, reason: 'it does not follow what was absorbed' })
@@ -60,11 +66,19 @@ export class Standby {
     this.#process.run(() => { this.#host.agent?.imagesLost(this.#host.clock.now(), reason) })
   }
 
-  /** It becomes the guest. False if there is none; any other than the one asked for breaks a rule. */
-  take(checkpoint: number): boolean {
+  /**
+   * It becomes the guest, when nothing is being absorbed any more. `then` hears false if there is none; any
+   * other than the one asked for breaks a rule.
+   */
+  take(checkpoint: number, then: (there: boolean) => void): void {
+    if (this.#afterwards !== undefined) {
+      this.#afterwards.push(() => { this.take(checkpoint, then) })
+      return
+    }
     const held = this.#held
     this.#held = undefined
+    this.#world.count(held === undefined ? 'no standby to restore' : 'restored the standby')
     this.#world.checks.takesAbsorbed(this.#host, checkpoint, held?.checkpoint)
-    return held !== undefined
+    then(held !== undefined)
   }
 }

@@ -31,8 +31,10 @@ export interface ReplayJoinsOptions {
 export class ReplayJoins {
   readonly #options: ReplayJoinsOptions
   #attaching = 0
-  /** Its guest did not answer. Records are passed in order, so that there is no second one. */
-  #unanswered: { readonly stream: ReplayStream, readonly reason: string } | undefined
+  /** Those that are opened again, with why it did not come about the last time. */
+  readonly #unanswered = new Map<ReplayStream, string>()
+  /** Services that have a connection in this guest, or have not taken one for so long: they say a true no. */
+  readonly #decided = new Set<number>()
   #over = false
 
   constructor(options: ReplayJoinsOptions) {
@@ -75,17 +77,19 @@ export class ReplayJoins {
     }, stream)
   }
 
-  /** Opens the connection again whose guest did not answer. Called now and then. */
+  /** Opens again what did not come about. Called now and then. */
   retry(): void {
-    const stream = this.#unanswered?.stream
-    this.#unanswered = undefined
-    if (stream?.state === 'resolving') this.open(stream)
+    const again = [...this.#unanswered.keys()]
+    this.#unanswered.clear()
+    for (const stream of again) if (stream.state === 'resolving') this.open(stream)
   }
 
-  /** Why this connection is not resolved yet, in words. */
-  whyUnresolved(stream: ReplayStream): string {
-    return this.#unanswered?.stream === stream
-      ? notTaken(this.#unanswered.reason) : 'the restored guest did not answer in time'
+  /** This connection is not resolved, and not waited for any more. Returns why, in words. */
+  giveUp(stream: ReplayStream): string {
+    const reason = this.#unanswered.get(stream)
+    if (reason === undefined) return 'the restored guest did not answer in time'
+    this.#decided.add(stream.service)
+    return notTaken(reason)
   }
 
   /** Whether this answer is waited for: the stream, or the whole replay, may have been given up meanwhile. */
@@ -130,7 +134,7 @@ export class ReplayJoins {
     }
     stream.repeatsTo = answer.output
     stream.join(answer.side, answer.input, answer.resumesAt, known)
-    this.#options.joined(stream)
+    this.#joined(stream)
   }
 
   /**
@@ -149,10 +153,15 @@ export class ReplayJoins {
     if (alive !== undefined) this.#options.finishedInside(alive)
   }
 
+  /**
+   * The guest had taken it once. One that says no may have been restored to a moment at which its service was
+   * not there yet: it is asked again, as one that says nothing.
+   */
   #opened(stream: ReplayStream, result: OpenResult): void {
     if (!result.ok) {
-      if (result.refused) this.#options.drop(stream, 'diverged', notTaken(result.reason))
-      else this.#unanswered = { stream, reason: result.reason }
+      const isFinal = result.refused && this.#decided.has(stream.service)
+      if (isFinal) this.#options.drop(stream, 'diverged', notTaken(result.reason))
+      else this.#unanswered.set(stream, result.reason)
       return
     }
     const { alive } = stream
@@ -162,6 +171,11 @@ export class ReplayJoins {
     }
     stream.path = result.path.path
     stream.join(result.path.side, inputOffset(0), outputOffset(0), undefined)
+    this.#joined(stream)
+  }
+
+  #joined(stream: ReplayStream): void {
+    this.#decided.add(stream.service)
     this.#options.joined(stream)
   }
 }

@@ -135,7 +135,7 @@ export class Replay {
     this.#stall.forget()
     this.#aside.delete(stream)
     this.#diverge(stream, stream.state === 'resolving'
-      ? this.#joins.whyUnresolved(stream) : 'it did not make again what it had said')
+      ? this.#joins.giveUp(stream) : 'it did not make again what it had said')
     this.#advance()
   }
 

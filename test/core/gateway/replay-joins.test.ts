@@ -135,17 +135,19 @@ void t.test('one that never came so far is not opened in the replay: its client 
   t.end()
 })
 
-void t.test('one opened after the mark that the restored guest refuses diverges', t => {
+void t.test('one that is refused by a service that has taken another one diverges', t => {
   const rig = guarded()
-  const { client } = rig.joins()
+  const [one, other] = [rig.joins(), rig.joins()]
   rig.acks()
   failOver(rig, 'attach')
-  tail(rig, open(1), connected(1))
-  rig.refuses(1, true)
-  t.same(client.told, ['<reset>'])
+  tail(rig, open(1), connected(1), open(2), connected(2))
+  rig.takes(1)
+  rig.refuses(2, true)
+  t.same(other.client.told, ['<reset>'])
   t.match(rig.gateway.diverged, /the guest did not take it again: refused/)
   tailEnd(rig)
-  t.match(rig.gateway.lastFailover, { kept: 0, reset: 1, diverged: 1 })
+  t.same(one.client.told, [])
+  t.match(rig.gateway.lastFailover, { kept: 1, reset: 1, diverged: 1 })
   t.end()
 })
 
@@ -159,19 +161,40 @@ function openedAnew(): { rig: Rig, pair: Pair } {
   return { rig, pair }
 }
 
-void t.test('one whose dial was not answered is dialed again at the next tick', t => {
-  const { rig, pair: { client } } = openedAnew()
-  tailEnd(rig)
-  for (let dial = 1; dial <= 3; dial++) {
-    rig.refuses(1, false)
-    t.notOk(rig.waits('open 1'), 'not before time has passed')
+for (const refused of [false, true]) {
+  const what = refused ? 'is refused, by a service that may not be there yet,' : 'was not answered'
+  void t.test(`one whose dial ${what} is dialed again at the next tick`, t => {
+    const { rig, pair: { client } } = openedAnew()
+    tailEnd(rig)
+    for (let dial = 1; dial <= 3; dial++) {
+      rig.refuses(1, refused)
+      t.notOk(rig.waits('open 1'), 'not before time has passed')
+      rig.pass(100, 'b')
+      t.ok(rig.waits('open 1'), `dial ${dial}`)
+    }
+    rig.takes(1).says('hello')
+    t.same(client.told, ['hello'])
+    t.equal(rig.gateway.diverged, undefined)
+    t.match(rig.gateway.lastFailover, { kept: 1, reset: 0, diverged: 0 })
+    t.end()
+  })
+}
+
+void t.test('...and a service that has refused one for all that time is not asked for the next one', t => {
+  const rig = guarded()
+  const clients = [rig.joins(), rig.joins()].map(({ client }) => client)
+  rig.acks()
+  failOver(rig, 'attach')
+  tail(rig, open(1), connected(1), open(2), connected(2))
+  for (let ms = 0; ms < 1000; ms += 100) {
+    rig.refuses(1, true)
     rig.pass(100, 'b')
-    t.ok(rig.waits('open 1'), `dial ${dial}`)
   }
-  rig.takes(1).says('hello')
-  t.same(client.told, ['hello'])
-  t.equal(rig.gateway.diverged, undefined)
-  t.match(rig.gateway.lastFailover, { kept: 1, reset: 0, diverged: 0 })
+  t.same(clients[0]?.told, ['<reset>'], 'it had all the time of the replay')
+  rig.refuses(2, true)
+  t.same(clients[1]?.told, ['<reset>'], 'so the service has had it')
+  tailEnd(rig)
+  t.match(rig.gateway.lastFailover, { kept: 0, reset: 2, diverged: 2 })
   t.end()
 })
 

@@ -6,6 +6,9 @@ import { withSystemPrograms } from '../../../src/engine/system-programs.ts'
 import { deviceNameOf, TapNetwork } from '../../../src/engine/tap-network.ts'
 import { clientMac, guestMac, ip, makeBridge, Scene, Station } from './ethernet.ts'
 
+/** Says what becomes of a gate. */
+const program = fileURLToPath(new URL('prepare.ts', import.meta.url))
+
 function prepared(t: Test, bridge: string): Promise<void> {
   const network = new TapNetwork({ guest: 'g', bridge, mac: guestMac, addresses: [] })
   t.teardown(() => network.close())
@@ -78,7 +81,6 @@ void t.test('a device that others have made is left as it is by who has not adop
 })
 
 void t.test('without nft, or the right to use it, one sentence says so', (t) => {
-  const program = fileURLToPath(new URL('prepare.ts', import.meta.url))
   const say = (...before: readonly string[]): string => spawnSync('unshare',
     [...before, process.execPath, ...process.execArgv, program],
     { encoding: 'utf8', env: withSystemPrograms(process.env) }).stdout
@@ -86,6 +88,15 @@ void t.test('without nft, or the right to use it, one sentence says so', (t) => 
   t.match(say('-U'), /^E_ENGINE .*CAP_NET_ADMIN, with systemd by AmbientCapabilities=\n$/)
   const hidden = say('-rm', 'sh', '-c', 'mount -t tmpfs none /usr/sbin && exec "$@"', 'sh')
   t.equal(hidden, 'E_ENGINE there is no nft on this host: install the package nftables\n')
+  t.end()
+})
+
+void t.test('what nft says about a terminal that it does not know is not an answer', (t) => {
+  const words = ['-rn', 'env', 'TERM=nonsense', process.execPath, ...process.execArgv, program]
+  const { stdout } = spawnSync('unshare', words, {
+    encoding: 'utf8', env: withSystemPrograms(process.env)
+  })
+  t.equal(stdout, 'made\n')
   t.end()
 })
 

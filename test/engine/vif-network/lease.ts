@@ -40,8 +40,10 @@ void t.test('a lease that has run out holds a device that comes later', async (t
 void t.test('a domain is off the wire when the lease of an agent that was killed has run out', async (t) => {
   const domain = await gateAlone(t)
   const child = await holder(t, domain.scene, 2000, vif)
+  const beats = setInterval(() => { child.send(2000) }, 100)
   const scene = domain.comesUp()
   await scene.untilPasses(true, 1)
+  clearInterval(beats)
   signalAll(child, 'SIGKILL')
   await once(child, 'exit')
   const last = await scene.untilPasses(false, 1000)

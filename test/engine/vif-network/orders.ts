@@ -1,8 +1,11 @@
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { announcementsOf } from '../../../src/engine/announcement.ts'
+import { setWhereThere } from '../../../src/engine/network-device.ts'
 import { VifNetwork } from '../../../src/engine/vif-network.ts'
 import { guestMac, ip, makeBridge, Scene } from '../tap-network/ethernet.ts'
-import { comesUp, gateAlone, goes, lineOf, networkOf, nft, open, shut, vif } from './domain.ts'
+import { comesUp, gateAlone, goes, isThere, lineOf, networkOf, nft, open, shut, vif } from './domain.ts'
 
 const isUp = /[<,]UP[,>]/
 
@@ -33,6 +36,19 @@ void t.test('a bridge that cannot serve is named', async (t) => {
   for (const order of ['prepare', 'adopt'] as const) {
     await t.rejects(network[order](), { code: 'E_ENGINE', message: /^there is no bridge lan on this host/ })
   }
+})
+
+void t.test('a host that could not announce the guest is told so when it is prepared', (t) => {
+  const program = fileURLToPath(new URL('prepare.ts', import.meta.url))
+  const pcap = fileURLToPath(new URL('.', import.meta.resolve('pcap')))
+  const say = (shell: string): string => {
+    const words = ['sh', '-c', `${shell} exec "$@"`, pcap, process.execPath, ...process.execArgv, program]
+    return spawnSync('unshare', ['-rnm', ...words], { encoding: 'utf8' }).stdout
+  }
+  t.equal(say(''), 'prepared\n')
+  const hidden = say('mount -t tmpfs none "$0" &&')
+  t.match(hidden, /^E_ENGINE the package pcap is not installed.*npm rebuild pcap\n$/)
+  t.end()
 })
 
 void t.test('the device of a domain that is adopted is there, on the bridge', async (t) => {
@@ -110,6 +126,14 @@ void t.test('where another program took the gate away the device is down', async
   t.match(reason, /the gate of guest0 could not be opened; if nft\(8\) has removed the table/)
   t.notMatch(reason, /is not shut/)
   t.same(await scene.passes(5000), shut)
+})
+
+void t.test('that a device goes before it can be set is no failure', async (t) => {
+  t.notOk(isThere())
+  await setWhereThere(vif, 'taken down', ['down'])
+  await t.rejects(setWhereThere('lo', 'set up', ['master', 'nobody']), {
+    code: 'E_ENGINE', message: /^the device lo could not be set up: /
+  })
 })
 
 void t.test('where neither gate nor device is there, nobody says that it is shut', async (t) => {

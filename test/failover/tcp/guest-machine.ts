@@ -15,11 +15,14 @@ export class GuestMachine {
   readonly #child: ChildProcess
   readonly #port: string
   readonly #questions: Questions<MachineOrder>
+  readonly #exited: Promise<unknown>
+  #death: Promise<void> | undefined
 
   private constructor(child: ChildProcess, port: string) {
     this.#child = child
     this.#port = port
     this.#questions = new Questions(child, 'the machine is gone')
+    this.#exited = once(child, 'exit')
   }
 
   /** `name`: of its port of the network, which is shut. */
@@ -42,13 +45,15 @@ export class GuestMachine {
 
   openNetwork(): void { network.open(this.#port) }
 
-  /** Nothing that it does from now on is ever seen. */
-  async die(): Promise<void> {
-    if (this.#questions.isGone) return
+  /** Nothing that it does from now on is ever seen. It dies once, however often it is told to. */
+  die(): Promise<void> {
+    return this.#death ??= this.#die()
+  }
+
+  async #die(): Promise<void> {
     network.shut(this.#port)
-    const exit = once(this.#child, 'exit')
     this.#child.kill('SIGKILL')
-    await exit
+    await this.#exited
     // Not before: while its IPv6 sockets are there, the kernel can wait for ever for its card to be free.
     network.removePort(this.#port)
   }

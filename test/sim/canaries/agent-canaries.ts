@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib'
 import type { GuestAgent } from '../../../src/core/agent/guest-agent.ts'
 import type { AppendOutcome, CheckpointEvents, CheckpointRequest, ImageInfo } from '../../../src/core/agent/port.ts'
+import { Images } from '../../../src/core/agent/images.ts'
 import { checkpointId, generation, type CheckpointId, type Lsn, type Millis } from '../../../src/core/ids.ts'
 import type { GatewayLife } from '../../../src/core/message.ts'
 import { RecordCursor } from '../../../src/core/record-codec.ts'
@@ -59,6 +60,15 @@ class RunsOnPort extends SimAgentPort {
         this.process.after(4000, () => events.standing(this.host.clock.now()))
       }
     })
+  }
+}
+
+/** Every image builds on the one before, whatever became of that. */
+class BuildsOnAnythingPort extends SimAgentPort {
+  override beginCheckpoint(
+    checkpoint: CheckpointId, request: CheckpointRequest, events: CheckpointEvents
+  ): void {
+    super.beginCheckpoint(checkpoint, { ...request, builds: true }, events)
   }
 }
 
@@ -147,6 +157,18 @@ export const agentCanaries: readonly Canary[] = [
   {
     name: 'mark-after-the-guest-ran-on', rules: [6],
     agentPort: (world, host, process, engine) => new RunsOnPort(world, host, process, engine)
+  },
+  {
+    name: 'builds-on-what-never-came', rules: [5],
+    agentPort: (world, host, process, engine) => new BuildsOnAnythingPort(world, host, process, engine)
+  },
+  {
+    name: 'restore-while-absorbing', rules: [5],
+    patch: () => {
+      const absorbing = Object.getOwnPropertyDescriptor(Images.prototype, 'absorbing') ?? {}
+      Object.defineProperty(Images.prototype, 'absorbing', { configurable: true, get: () => false })
+      return () => { Object.defineProperty(Images.prototype, 'absorbing', absorbing) }
+    }
   },
   { name: 'old-generation-accepted', rules: [7], agent: takesOldOrders },
   { name: 'agent-crash-starts-the-guest', rules: [7], agentStarts: startsWhatItHas },
