@@ -14,7 +14,8 @@ const xenGuest: GuestKind = {
 }
 /** Emulated twice over, on processors that all else shares: what is only slow is not to be taken for dead. */
 export const patient = {
-  checkpoint_interval: '2s', heartbeat: '{ interval: 500ms, misses: 8 }', lease: '4s'
+  checkpoint_interval: '2s', heartbeat: '{ interval: 500ms, misses: 8 }', lease: '4s',
+  replay: '{ timeout: 10s }'
 } as const
 /** From nothing: the agent, the domain, its first checkpoint with all of its memory. In milliseconds. */
 const protectedMsMax = 180_000
