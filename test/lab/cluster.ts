@@ -61,8 +61,8 @@ export interface ClusterOptions extends Omit<NetworkLabOptions, 'hosts'> {
   readonly agentMetrics?: string
   /** What the hosts are; machines of the lab, with agent files of the guest's kind, if it is left out. */
   readonly machines?: HostMachines
-  /** How long the guest may take to be protected, in milliseconds, if not as long as other events. */
-  readonly protectedMsMax?: number
+  /** How long the guest may take to be protected, or a failover, if not as long as any event. Milliseconds. */
+  readonly patienceMs?: number
 }
 
 const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
@@ -166,7 +166,7 @@ export class Cluster {
 
   /** Kills a host whole, and resolves with the gateway's word that the failover is done. */
   async failOverFrom(host: HostName): Promise<LogLine> {
-    const done = this.log.next('failover.done')
+    const done = this.#patiently('failover.done', this.log.count)
     await (this.#options.machines ?? this.lab).kill(host)
     return await done
   }
@@ -180,8 +180,7 @@ export class Cluster {
 
   /** Resolves when the gateway has said so, from that place of its log on. */
   async isProtected(from = 0): Promise<void> {
-    const { protectedMsMax: patienceMs } = this.#options
-    await this.log.until('guest.protected', { from, ...patienceMs === undefined ? {} : { patienceMs } })
+    await this.#patiently('guest.protected', from)
   }
 
   async boot(host: HostName): Promise<void> {
@@ -196,6 +195,11 @@ export class Cluster {
 
   get hosts(): readonly HostName[] {
     return this.#hosts
+  }
+
+  #patiently(event: string, from: number): Promise<LogLine> {
+    const { patienceMs } = this.#options
+    return this.log.until(event, { from, ...patienceMs === undefined ? {} : { patienceMs } })
   }
 
   #startInLab(verb: 'gateway' | 'agent', name: MachineName): Process {

@@ -17,8 +17,8 @@ export const patient = {
   checkpoint_interval: '2s', heartbeat: '{ interval: 500ms, misses: 8 }', lease: '4s',
   replay: '{ timeout: 10s }'
 } as const
-/** From nothing: the agent, the domain, its first checkpoint with all of its memory. In milliseconds. */
-const protectedMsMax = 180_000
+/** Above all for the first checkpoint, which has all of the domain's memory. In milliseconds. */
+const patienceMs = 180_000
 const toldLines = 40
 
 export interface XenClusterOptions
@@ -39,7 +39,7 @@ export async function preparedXenCluster(t: Test, options: XenClusterOptions): P
   const directory = process.env.TAILGATE_TEST_XEN ?? ''
   const machines = new XenMachines(t, { directory, qemu: 'qemu-system-x86_64', hosts, ...machine })
   const cluster = await Cluster.prepared(t, {
-    hosts, kind: xenGuest, machines, protectedMsMax, guest: { ...patient, ...guest }
+    hosts, kind: xenGuest, machines, patienceMs, guest: { ...patient, ...guest }
   })
   t.teardown(() => { if (!t.passing()) tellOf(t, cluster) })
   return { cluster, machines }
