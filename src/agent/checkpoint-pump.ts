@@ -75,8 +75,8 @@ export class CheckpointPump {
   }
 
   async #fill(): Promise<string | undefined> {
-    const pieces = this.#options.engine.checkpoint(() => this.#standing(), this.#request)
     try {
+      const pieces = this.#options.engine.checkpoint(() => this.#standing(), this.#request)
       for await (const piece of pieces) {
         if (!await this.#spool.put(piece)) return 'the image is not wanted any more'
       }

@@ -56,11 +56,12 @@ function qemu(config: QemuGuestConfig, { directory, networkOf, notice }: EngineS
   })
 }
 
-function xen(config: XenGuestConfig, { networkOf }: EngineSurroundings): XenEngine {
-  const { name, domain, config: file, endpoints, network: { vif, bridge, mac } } = config
+function xen(config: XenGuestConfig, { directory, networkOf }: EngineSurroundings): XenEngine {
+  const { name, domain, config: file, checkpoints, endpoints, network: { vif, bridge, mac } } = config
   const addresses = hostsOf(endpoints)
   return new XenEngine({
-    domain, config: file, bridge, mac, endpoints: textsOf(endpoints),
+    domain, config: file, checkpoints, directory: join(directory, 'xen'), bridge, mac,
+    endpoints: textsOf(endpoints),
     network: networkOf({ guest: name, kind: 'vif', device: vif, bridge, mac, addresses })
   })
 }

@@ -90,8 +90,8 @@ export class GuestHost {
       down: link => { this.peerDown(link) }
     })
     this.core = new GuestAgent(this.#port(), {
-      guest, canRestore: engine.canRestore, absorbs: engine.absorb !== undefined, state: parts.known, condition: engine.condition,
-      endpoints: engine.endpoints, images: parts.images.images,
+      guest, canRestore: engine.canRestore, absorbs: engine.absorb !== undefined, state: parts.known,
+      condition: engine.condition, endpoints: engine.endpoints, images: parts.images.images,
       limits: { ...defaultAgentLimits, imageBytesMax: config.limits.imageBytes }
     })
     engine.onPaused = ms => { options.observer.paused(ms) }

@@ -55,6 +55,9 @@ const guest = table('guest', {
   config: optional(path,
     'With `xen`: the configuration of the domain (xl.cfg(5)), from which it is created. Left out: somebody '
     + 'else creates it, and it is only found here.'),
+  checkpoints: optional(choice('remus', 'save'),
+    'With `xen`: `remus`, at first all of the memory and then what has changed since; or `save`, all of it '
+    + 'each time, and the domain stands meanwhile. Left out: `remus`. The same on every host.'),
   network: optional(network, 'With `qemu` and `xen`: how the guest is joined to the network on this host.'),
   disks: many(list('list of disks', disk),
     'With `qemu`: the disks that the guest may write to, as /dev/vda, /dev/vdb and so on. What it writes is '

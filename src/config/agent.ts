@@ -18,7 +18,7 @@ type FileGuest = AgentFile['guests'][number]
 
 /** Which keys each engine has beside `name` and `engine`. */
 const engineKeys = {
-  xen: ['endpoints', 'domain', 'config', 'network'],
+  xen: ['endpoints', 'domain', 'config', 'checkpoints', 'network'],
   qemu: ['endpoints', 'qemu', 'arguments', 'qmp', 'network', 'disks'],
   embedded: ['listen'],
   blackhole: ['endpoints', 'pids', 'pid_file', 'unsafe'],
@@ -98,11 +98,11 @@ function buildQemu(guest: FileGuest, directory: string): QemuGuestConfig {
 }
 
 function buildXen(guest: FileGuest, directory: string): XenGuestConfig {
-  const { name, endpoints, network, domain = name, config } = guest
+  const { name, endpoints, network, domain = name, config, checkpoints = 'remus' } = guest
   invariant(network?.vif !== undefined, 'a file that was checked has a vif for each domain')
   const { vif, bridge, mac } = network
   return {
-    engine: 'xen', name, endpoints, domain, network: { vif, bridge, mac },
+    engine: 'xen', name, endpoints, domain, checkpoints, network: { vif, bridge, mac },
     config: config === undefined ? undefined : resolve(directory, config)
   }
 }

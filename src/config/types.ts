@@ -178,6 +178,8 @@ export interface XenGuestConfig {
   readonly domain: string
   /** The file from which it is created. Undefined: it is created elsewhere. */
   readonly config: string | undefined
+  /** How it is checkpointed: by `xl remus`, or whole, by `xl save`. */
+  readonly checkpoints: 'remus' | 'save'
   readonly network: VifConfig
 }
 

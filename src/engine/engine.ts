@@ -32,7 +32,7 @@ export interface Engine {
    * restore none but the one absorbed last. Called once for each, in the order in which they count. Rejects
    * with E_IMAGE for one that does not follow what is there, which stays, and E_ENGINE for the rest.
    */
-  absorb?(image: AsyncIterable<Uint8Array>): Promise<void>
+  absorb?: ((image: AsyncIterable<Uint8Array>) => Promise<void>) | undefined
   /**
    * Puts a guest in place from an image: loaded, its network closed, not running. Rejects with E_IMAGE for an
    * image that is not whole, or not the one absorbed last, and E_ENGINE for the rest; the guest is `absent`

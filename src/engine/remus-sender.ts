@@ -1,8 +1,8 @@
 import { constants, openSync } from 'node:fs'
-import { Socket, type OnReadOpts, type SocketConstructorOpts } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { messageOf, TailgateError } from '../base/errors.ts'
 import { growPipe, pipeBytes, shrinkPipe } from '../net/libc.ts'
+import { PipeReader } from './pipe-reader.ts'
 import { XenStream, type XenCheckpoint } from './xen-stream.ts'
 import { spawnXl, type XlProcess } from './xl.ts'
 
@@ -20,8 +20,6 @@ const startMsMax = 30_000
 /** One page holds the writer of a checkpoint; much room lets it go on early. In bytes. */
 const heldPipeBytes = 4096
 const widePipeBytes = 1 << 20
-/** The stream's bytes are handed on in pieces of at most so many. */
-const slabBytes = 256 * 1024
 /** The reader of the pipe has taken so much of a checkpoint when it hears that it began. */
 const recordHeaderBytes = 8
 
@@ -56,12 +54,8 @@ export class RemusSender {
   readonly #xl: XlProcess
   readonly #wait: Duplex
   readonly #pipe: number
-  readonly #socket: Socket
+  readonly #reader: PipeReader
   readonly #stream: XenStream
-  #slab = Buffer.allocUnsafe(slabBytes)
-  /** What of the slab was handed on, and what was read into it. */
-  #handed = 0
-  #read = 0
   #holding = false
   /** The capacity that held the checkpoint under way; undefined when nothing does. */
   #heldBy: number | undefined
@@ -78,14 +72,12 @@ export class RemusSender {
       ended: checkpoint => { this.#whole(checkpoint) },
       finished: () => undefined
     })
-    // The constructor takes `onread` as connect() does, which its type does not say.
-    const reading: SocketConstructorOpts & { readonly onread: OnReadOpts } = {
-      fd: pipe, readable: true, writable: false,
-      onread: { buffer: () => this.#room(), callback: length => this.#take(length) }
-    }
-    this.#socket = new Socket(reading)
-    this.#socket.on('error', error => { this.#end(messageOf(error)) })
-    this.#socket.resume()
+    this.#reader = new PipeReader(pipe, {
+      wanted: () => this.#stream.wanted,
+      read: bytes => { this.#stream.push(bytes) },
+      piece: bytes => { events.bytes(bytes) },
+      over: error => { if (error !== undefined) this.#end(messageOf(error)) }
+    })
     void xl.ending.then(({ words }) => { this.#end(`xl remus has ended: ${words}`) })
   }
 
@@ -114,22 +106,22 @@ export class RemusSender {
     if (!this.#holding || this.#over) return
     this.#holding = false
     growPipe(this.#pipe, widePipeBytes)
-    this.#socket.resume()
+    this.#reader.goOn()
   }
 
   /** Nothing is read for a while: while the domain runs, that is no harm. */
   pause(): void {
-    if (!this.#over) this.#socket.pause()
+    if (!this.#over) this.#reader.hold()
   }
 
   resume(): void {
-    if (!this.#over && !this.#holding) this.#socket.resume()
+    if (!this.#over && !this.#holding) this.#reader.goOn()
   }
 
   /** The stream is not wanted any more; `ended` is not called. The domain runs on, and xl ends by itself. */
   close(): void {
     this.#over = true
-    this.#socket.destroy()
+    this.#reader.close()
     this.#wait.destroy()
   }
 
@@ -139,54 +131,24 @@ export class RemusSender {
     this.#xl.child.kill('SIGKILL')
   }
 
-  #room(): Uint8Array {
-    if (this.#read === this.#slab.length) {
-      this.#hand()
-      this.#slab = Buffer.allocUnsafe(slabBytes)
-      this.#read = this.#handed = 0
-    }
-    // Where nothing may follow a byte is asked for all the same, so that the parser can say so.
-    const length = Math.max(1, Math.min(this.#stream.wanted, this.#slab.length - this.#read))
-    return this.#slab.subarray(this.#read, this.#read + length)
-  }
-
-  /** False stops the reading. */
-  #take(length: number): boolean {
-    if (this.#over) return false
-    const from = this.#read
-    this.#read += length
-    try {
-      this.#stream.push(this.#slab.subarray(from, this.#read))
-    } catch (error) {
-      this.#end(messageOf(error))
-      return false
-    }
-    return !this.#holding && !this.#socket.isPaused()
-  }
-
   #began(): void {
-    this.#hand()
+    this.#reader.hand()
     // It may have begun before the pipe could be shrunk: then nothing holds it.
     const capacity = pipeBytes(this.#pipe)
     if (capacity > heldPipeBytes || !this.#events.stands()) return
     this.#holding = true
+    this.#reader.hold()
     this.#heldBy = capacity
   }
 
   #whole(checkpoint: XenCheckpoint): void {
-    this.#hand()
+    this.#reader.hand()
     const heldBy = this.#heldBy
     this.#heldBy = undefined
     // What fits into the pipe is written, and the domain runs on, whoever reads.
     const held = heldBy !== undefined && checkpoint.bytes - recordHeaderBytes > heldBy
     shrinkPipe(this.#pipe, heldPipeBytes)
     this.#events.whole(checkpoint, held)
-  }
-
-  #hand(): void {
-    if (this.#read === this.#handed) return
-    this.#events.bytes(this.#slab.subarray(this.#handed, this.#read))
-    this.#handed = this.#read
   }
 
   #end(reason: string): void {

@@ -16,6 +16,11 @@ export interface XenStreamEvents {
   /** The domain's configuration, libxl's JSON: once, before anything of the domain. */
   configured(json: string): void
   /**
+   * The header of the first record with pages was read. A domain that is saved, and not migrated, stands by
+   * then, and until the end of its stream was written.
+   */
+  pages?(): void
+  /**
    * The first eight bytes of a checkpoint after the first pass were read: the domain stands. It goes on as
    * soon as libxc's CHECKPOINT is written, which a pipe with room for the rest takes without being read.
    */
@@ -73,6 +78,7 @@ export class XenStream {
   /** The record with which libxc gave the word to libxl; undefined before the first. */
   #libxcEnded: number | undefined
   #pageRecordBytes = 0
+  #hasPages = false
   #number = 0
   #bytes = 0
   #pages = 0
@@ -237,6 +243,9 @@ export class XenStream {
     if (length < pageDataHeaderBytes) throw wrong(`PAGE_DATA has ${length} bytes, which hold no count`)
     this.#pageRecordBytes = length
     this.#expected = 'page-count'
+    if (this.#hasPages) return
+    this.#hasPages = true
+    this.#events.pages?.()
   }
 
   #pageCount(): void {

@@ -6,7 +6,8 @@ import type { GuestNetwork } from './guest-network.ts'
 import { RemusImages } from './remus-images.ts'
 import { RemusReceiver, standbyName } from './remus-receiver.ts'
 import { mustFit, type XenPlace } from './xen-domain.ts'
-import { openPart } from './xen-image.ts'
+import { openPart, type XenPart } from './xen-image.ts'
+import { restoreDomain, saveDomain } from './xen-save.ts'
 import { XenWatch } from './xen-watch.ts'
 import { describedIn, Xl } from './xl.ts'
 
@@ -19,6 +20,13 @@ export interface XenEngineOptions {
   readonly bridge: string
   /** The address of its network card. */
   readonly mac: string
+  /**
+   * `remus`: images that build on one another. `save`: whole ones, for which the domain stands until all of
+   * it was written.
+   */
+  readonly checkpoints: 'remus' | 'save'
+  /** A directory of the guest's on this host. */
+  readonly directory: string
   /** Where its services listen, `host:port` each: its own addresses, the same on every host. */
   readonly endpoints: readonly string[]
 }
@@ -37,6 +45,7 @@ export class XenEngine implements Engine {
   onFailure: ((reason: string) => void) | undefined
   onPaused: Engine['onPaused']
   onStandbyLost: Engine['onStandbyLost']
+  readonly absorb: Engine['absorb']
   readonly #options: XenEngineOptions
   readonly #place: XenPlace
   readonly #xl = new Xl()
@@ -52,6 +61,7 @@ export class XenEngine implements Engine {
     const { domain, network, bridge, mac } = options
     this.#options = options
     this.#place = { domain, device: network.device, bridge, mac }
+    if (options.checkpoints === 'remus') this.absorb = image => this.#absorb(image)
     network.onFailure = reason => { this.#fail(`its network is gone: ${reason}`) }
   }
 
@@ -100,14 +110,14 @@ export class XenEngine implements Engine {
     if (this.#checkpointing) throw new TailgateError('E_ENGINE', 'another checkpoint is being taken')
     this.#checkpointing = true
     try {
-      const images = await this.#imagesFor(builds, periodMs)
-      yield* images.next(standing)
+      if (this.#options.checkpoints === 'save') yield* this.#save(standing)
+      else yield* (await this.#imagesFor(builds, periodMs)).next(standing)
     } finally {
       this.#checkpointing = false
     }
   }
 
-  async absorb(image: AsyncIterable<Uint8Array>): Promise<void> {
+  async #absorb(image: AsyncIterable<Uint8Array>): Promise<void> {
     const { part, bytes } = await openPart(image)
     if (part.index === 0) await this.#beginReceiving(part)
     else if (this.#receiver?.follows(part) !== true) {
@@ -126,14 +136,14 @@ export class XenEngine implements Engine {
   async restore(image: AsyncIterable<Uint8Array>): Promise<void> {
     this.#mustBeAbsent()
     const { part, bytes } = await openPart(image)
-    await bytes.return()
-    const receiver = this.#receiver
-    if (receiver?.part.stream !== part.stream || receiver.part.index !== part.index) {
-      throw new TailgateError('E_IMAGE', 'the standby domain is not what this checkpoint would be')
-    }
-    this.#receiver = undefined
     try {
-      await receiver.release()
+      if (this.#options.checkpoints === 'remus') {
+        await bytes.return()
+        await this.#release(part)
+      } else {
+        await this.#options.network.prepare()
+        await restoreDomain(bytes, json => { this.#check(json) })
+      }
       await this.#hold()
     } catch (error) {
       await this.#xl.destroy(this.#place.domain)
@@ -142,8 +152,10 @@ export class XenEngine implements Engine {
   }
 
   async openNetwork(): Promise<void> {
-    await this.#options.network.open()
-    await this.#options.network.announce()
+    const { network, checkpoints } = this.#options
+    await network.open()
+    if (checkpoints === 'save') await this.#xl.unpause(this.#place.domain)
+    await network.announce()
   }
 
   attached(): Promise<void> {
@@ -203,6 +215,23 @@ export class XenEngine implements Engine {
     this.onFailure?.(reason)
   }
 
+  #save(standing: () => Promise<void>): AsyncGenerator<Uint8Array, void> {
+    return saveDomain({
+      domain: this.#place.domain, directory: this.#options.directory,
+      check: json => { this.#check(json) }, paused: ms => { this.onPaused?.(ms) }
+    }, standing)
+  }
+
+  /** Ends the stream of the standby, which is this part of one: its domain runs then. */
+  async #release({ stream, index }: XenPart): Promise<void> {
+    const receiver = this.#receiver
+    if (receiver?.part.stream !== stream || receiver.part.index !== index) {
+      throw new TailgateError('E_IMAGE', 'the standby domain is not what this checkpoint would be')
+    }
+    this.#receiver = undefined
+    await receiver.release()
+  }
+
   /** The stream that goes on, or one that begins: then the one before must be over. */
   async #imagesFor(builds: boolean, periodMs: number): Promise<RemusImages> {
     const { domain } = this.#place
@@ -230,7 +259,7 @@ export class XenEngine implements Engine {
     this.#fail('xl remus has ended while the domain stood, and Xen has no order that would let it run on')
   }
 
-  async #beginReceiving(part: { readonly stream: string, readonly index: number }): Promise<void> {
+  async #beginReceiving(part: XenPart): Promise<void> {
     if (this.#receiver !== undefined) {
       await this.#dropReceiver()
       this.onStandbyLost?.('a new stream of checkpoints takes the place of the standby')

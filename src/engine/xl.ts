@@ -57,6 +57,11 @@ export class Xl {
     await this.#run(`the domain of ${config} could not be created`, ['create', config])
   }
 
+  /** Lets a domain that was restored to stand run. */
+  async unpause(name: string): Promise<void> {
+    await this.#run(`the domain ${name} could not be let run`, ['unpause', name])
+  }
+
   /** Nothing happens when there is none of that name. */
   async destroy(name: string): Promise<void> {
     if (await this.domainId(name) === undefined) return
@@ -146,6 +151,8 @@ export function spawnXl(
     child.once('error', ({ message }) => {
       resolve({ status: null, words: `it could not be started: ${message}` })
     })
+    // What it has started holds its stderr open, too, for as long as it has a word to wait for.
+    child.once('exit', () => { child.stdio[3]?.destroy() })
     child.once('close', (status, signal) => {
       resolve({ status, words: lastLineOf(said) ?? signal ?? `it ended with status ${status ?? 'unknown'}` })
     })

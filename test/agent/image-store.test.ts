@@ -63,6 +63,15 @@ void t.test('what was not finished is not there after a restart', async t => {
   t.same(readdirSync(directory), [])
 })
 
+void t.test('where no image outlives its agent, all are removed at the start', async t => {
+  const directory = t.testdir({})
+  await stored(t, 'disk', directory)
+  const { store: again, removed } = await ImageStore.open(directory, 'remove')
+  t.same(again.images, [])
+  t.same(removed, ['7.image'])
+  t.same(readdirSync(directory), [])
+})
+
 void t.test('a damaged image is removed at the start, however it was damaged', async t => {
   const damages: Record<string, (file: string) => void> = {
     'cut in the trailer': file => { truncateSync(file, readFileSync(file).length - 3) },

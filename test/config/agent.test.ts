@@ -65,7 +65,7 @@ void t.test('a domain of Xen', (t) => {
   const network = 'network: { vif: shop0, bridge: guests, mac: "00:16:3e:00:00:09" }'
   const endpoints = [{ host: '10.0.0.9', port: 80 }]
   t.same(read(`${head}guests:\n  - { name: shop, ${keys}, ${network} }\n`).guests, [{
-    engine: 'xen', name: 'shop', domain: 'shop', config: undefined, endpoints,
+    engine: 'xen', name: 'shop', domain: 'shop', config: undefined, checkpoints: 'remus', endpoints,
     network: { vif: 'shop0', bridge: 'guests', mac: '00:16:3e:00:00:09' }
   }])
   const named = `${keys}, ${network}, domain: d9, config: d9.cfg`
@@ -77,6 +77,7 @@ void t.test('a domain of Xen', (t) => {
     '6:76: `tap` has no place with engine `xen`',
     '6:123: `card` has no place with engine `xen`: the domain\'s configuration describes it'
   ])
+  t.match(wrongGuest(`${keys}, ${network.replace('shop0', 'shop-is-long')}`), [/'shop-is-long' is too long/])
   t.match(wrongGuest(`${keys}, ${network}, domain: "a b"`), [/'a b' is no name that Xen gives a domain/])
   t.end()
 })

@@ -160,7 +160,7 @@ void t.test('greetings and the rest have their places', t => {
   })
   const stale = frameOf({ envelope, message: { type: 'stale' } })
   t.equal(verdict(hello, 0), 'well')
-  t.equal(verdict(hello, spoken), 'well', 'a refusal may come late, and a second hello is for the link to judge')
+  t.equal(verdict(hello, spoken), 'well', 'a refusal may come late; a second hello is for the link to judge')
   const versioned = Buffer.from(hello)
   versioned.writeUInt8(spoken, 4)
   t.equal(verdict(resealed(versioned), spoken), 'E_FRAME', 'a greeting that says it has a version')

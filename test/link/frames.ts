@@ -1,4 +1,6 @@
-import { FrameEncoder, flatFrame, greetingVersion, linkEnvelope, protocolVersionMax } from '../../src/link/frame.ts'
+import {
+  FrameEncoder, flatFrame, greetingVersion, linkEnvelope, protocolVersionMax
+} from '../../src/link/frame.ts'
 import { FrameReader } from '../../src/link/frame-reader.ts'
 import type { Envelope } from '../../src/core/message.ts'
 import type { WireMessage } from '../../src/link/message-codec.ts'

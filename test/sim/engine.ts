@@ -82,9 +82,10 @@ export class Engine {
   #load(checkpoint: number, standsBy: boolean, done: (now: Millis, outcome: GuestOutcome) => void): void {
     const stored = this.#host.images.bytesOf(checkpoint)
     this.#later(this.#world.engineDelay(), () => {
+      if (!standsBy) return done(this.#now(), { ok: false, reason: 'the standby is gone' })
       const image = this.#world.images.get(checkpoint)
       this.#world.checks.restoring(this.#host, checkpoint, stored)
-      if (image === undefined || stored === undefined || !standsBy
+      if (image === undefined || stored === undefined
         || this.#world.random.chance(this.#world.scenario.restoreFails)) {
         return done(this.#now(), { ok: false, reason: 'the engine could not load the image' })
       }

@@ -37,6 +37,9 @@ const kinds: Readonly<Record<string, readonly [number, Strike]>> = {
   }],
   'guest-crash': [5, world => (world.primary ?? world.random.pick(world.hosts)).crashGuest()],
   'standby-lost': [4, world => (world.backup ?? world.random.pick(world.hosts)).loseStandby()],
+  'guest-crash-while-absorbing': [4, world => {
+    world.absorbing = () => { world.primary?.crashGuest() }
+  }],
   'gateway-crash': [2, world => {
     const gateway = someGateway(world)
     gateway.crash(world.random.chance(0.5))
@@ -144,6 +147,7 @@ export function planFaults(world: World): void {
 export function heal(world: World): void {
   world.trace(() => 'healed')
   world.healed = true
+  world.absorbing = undefined
   world.network.healAll()
   world.slowDisks(1)
   world.scenario = {

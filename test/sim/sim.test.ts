@@ -47,7 +47,8 @@ void t.test('all rules hold', t => {
   }
   // A simulator in which nothing happens would find nothing.
   for (const what of ['failovers', 'kept', 'replayed', 'diverged', 'torn', 'stale', 'fenced', 'jumps',
-    'unreadable', 'end finished', 'taken over from one that does not know']) {
+    'unreadable', 'live pieces', 'absorbed after another', 'standby lost', 'restored the standby',
+    'end finished', 'taken over from one that does not know']) {
     t.ok((totals.get(what) ?? 0) > 10, `${what}: ${totals.get(what) ?? 0}`)
   }
   t.end()

@@ -22,6 +22,8 @@ export class Standby {
   readonly #host: Host
   readonly #process: Process
   #held: Held | undefined
+  /** The agent knows that nothing is held. */
+  #told = false
   /** What the engine was ordered to do after the image that it is absorbing. */
   #afterwards: (() => void)[] | undefined
 
@@ -32,7 +34,9 @@ export class Standby {
   }
 
   absorb(checkpoint: number, done: (outcome: Outcome) => void): void {
-    const { random, scenario, images } = this.#world
+    const { random, scenario, images, absorbing } = this.#world
+    this.#world.absorbing = undefined
+    absorbing?.()
     const place = images.get(checkpoint)?.place
     const held = this.#held
     this.#afterwards = []
@@ -49,26 +53,31 @@ export class Standby {
       const isLost = place.index > 0 && this.#held !== held
       if (isLost || random.chance(scenario.engineFails / 2)) {
         this.lose('it ended while it took an image in')
-        return done({ ok: false, reason: 'the standby is gone' })
+        this.#process.after(0, () => done({ ok: false, reason: 'the standby is gone' }))
+        return
       }
       this.#held = { ...place, checkpoint }
+      this.#told = false
       this.#world.count(place.index === 0 ? 'absorbed' : 'absorbed after another')
       done({ ok: true })
     })
   }
 
-  /** It is gone, and the agent hears of it as soon as it hears anything. */
+  /** It is gone, and the agent hears of it in its next turn. */
   lose(reason: string): void {
     if (this.#held === undefined) return
     this.#world.trace(() => `${this.#host.name} loses its standby: ${reason}`)
     this.#world.count('standby lost')
     this.#held = undefined
-    this.#process.run(() => { this.#host.agent?.imagesLost(this.#host.clock.now(), reason) })
+    this.#process.after(0, () => {
+      this.#told = this.#held === undefined
+      this.#host.agent?.imagesLost(this.#host.clock.now(), reason)
+    })
   }
 
   /**
-   * It becomes the guest, when nothing is being absorbed any more. `then` hears false if there is none; any
-   * other than the one asked for breaks a rule.
+   * It becomes the guest, when nothing is being absorbed any more. `then` hears false if there is none. To
+   * ask for another than the one held breaks a rule, and so does to ask when the agent was told that none is.
    */
   take(checkpoint: number, then: (there: boolean) => void): void {
     if (this.#afterwards !== undefined) {
@@ -78,7 +87,8 @@ export class Standby {
     const held = this.#held
     this.#held = undefined
     this.#world.count(held === undefined ? 'no standby to restore' : 'restored the standby')
-    this.#world.checks.takesAbsorbed(this.#host, checkpoint, held?.checkpoint)
+    const expected = this.#told ? 0 : checkpoint
+    this.#world.checks.takesAbsorbed(this.#host, checkpoint, held?.checkpoint ?? expected)
     then(held !== undefined)
   }
 }

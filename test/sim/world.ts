@@ -50,6 +50,8 @@ export class World {
   healed = false
   /** When the last fault struck. */
   lastFault = 0
+  /** Strikes when the next image is being absorbed. */
+  absorbing: (() => void) | undefined
   nextLink = 1
   nextPort = 1
   nextGuest = 1

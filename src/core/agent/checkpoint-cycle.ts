@@ -255,7 +255,7 @@ export class CheckpointCycle {
     })
   }
 
-  /** By when the guest must stand still, or more of the image have come: an engine may have its own interval. */
+  /** By when the guest must stand still, or more of the image have come. The engine may keep the interval. */
   #standsBy(now: Millis): Millis {
     return millis(now + this.#limits.engineMs + (this.#plan?.intervalMs ?? 0))
   }

@@ -5,7 +5,7 @@ import type { BackupLog } from './backup-log.ts'
 import type { AgentPort, AgentSettings, ImageInfo, LinkId, Outcome } from './port.ts'
 import type { AgentVoice } from './voice.ts'
 
-/** `settled` is called when what was being stored is stored, or is not: what can be restored may have changed. */
+/** `settled` is called when what was being stored is, or is not: what can be restored may have changed. */
 export interface ImageSettings extends Pick<AgentSettings, 'absorbs' | 'limits' | 'images'> {
   settled(now: Millis): void
 }
@@ -145,8 +145,8 @@ export class Images {
   }
 
   /**
-   * The engine has nothing any more that it could restore. One that is being stored is what takes the place of
-   * what was lost. False if there was nothing to lose.
+   * The engine has nothing any more that it could restore. One that is being stored is what takes the place
+   * of what was lost. False if there was nothing to lose.
    */
   lost(reason: string): boolean {
     const gone = this.#kept === undefined ? this.#found : [this.#kept, ...this.#found]

@@ -195,8 +195,8 @@ export interface AgentPort {
   beginImage(checkpoint: CheckpointId): void
   imagePiece(checkpoint: CheckpointId, bytes: Uint8Array): void
   /**
-   * All pieces were right: makes the image durable, as far as `durability` asks for it, and has it absorbed by
-   * an engine that does that.
+   * All pieces were right: makes the image durable, as far as `durability` asks for it, and has it absorbed
+   * by an engine that does that.
    */
   finishImage(info: ImageInfo, durability: Durability, done: (now: Millis, outcome: Outcome) => void): void
   /** Forgets an image, whole or not. */

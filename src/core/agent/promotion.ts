@@ -75,8 +75,8 @@ export class Promotion {
   get orphaned(): boolean { return this.#orphaned }
 
   /**
-   * Goes on as soon as nothing is on its way to the log, nor into the engine; called again when the log or the
-   * images have changed.
+   * Goes on as soon as nothing is on its way to the log, nor into the engine; called again when the log or
+   * the images have changed.
    */
   advance(now: Millis): void {
     if (this.#phase !== 'waiting' || this.#images.absorbing) return

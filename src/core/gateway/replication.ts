@@ -286,12 +286,13 @@ export class Replication {
   /**
    * The backup tells in a heartbeat what it holds. Where images build on one another it may lose the one that
    * counted while its log goes on: what was pruned stays so, and the next checkpoint that counts makes up for
-   * it.
+   * it. A log that failed is another matter ({@link logFailed}), and holds nothing either.
    */
   holds(host: Host, envelope: Envelope, log: LogPosition | undefined): void {
     const { writer, port, dataPath } = this.#context
     if (host !== this.#backup || envelope.history !== writer.history || !writer.running) return
-    if (this.#counted === undefined || log === undefined || log.checkpoint !== 0) return
+    if (this.#lostAt !== undefined || log === undefined || log.checkpoint !== 0) return
+    if (this.#counted === undefined) return
     const { checkpoint } = this.#counted
     this.#counted = undefined
     port.report({ type: 'checkpoint-lost', checkpoint, reason: `${host.name} cannot restore it any more` })

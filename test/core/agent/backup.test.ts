@@ -374,7 +374,9 @@ void t.test('a standby that is lost takes its images along, and the gateway is t
   rig.agent.imagesLost(rig.now, 'the receiver ended')
   t.same(rig.ordered(), ['dropImage 7'])
   t.match(rig.reported('image-lost'), [{ checkpoint: 7, reason: 'the receiver ended' }])
-  t.match(rig.messages('heartbeat').at(-1), { about: { history: historyA }, log: { lastLsn: 5, checkpoint: 0 } })
+  t.match(rig.messages('heartbeat').at(-1), {
+    about: { history: historyA }, log: { lastLsn: 5, checkpoint: 0 }
+  })
   rig.agent.imagesLost(rig.now, 'again')
   t.equal(rig.reported('image-lost').length, 1, 'there was nothing more to lose')
   rig.from({ type: 'promote', lastLsn: lsn(5), acceptLoss: true }, { generation: generation(2) })

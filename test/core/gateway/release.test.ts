@@ -165,6 +165,34 @@ void t.test('checkpoint: a later one that failed lets nothing go', t => {
   t.end()
 })
 
+void t.test('checkpoint: when the one that counted is lost, only one that has its mark is waited for', t => {
+  const log = {
+    lastLsn: noLsn, checkpoint: checkpointId(0), mark: noLsn, checkpointBytes: 0, tailBytes: 0,
+    tailRecords: 0, connections: 0, memoryBytes: 0, diskBytes: 0
+  }
+  for (const marked of [false, true]) {
+    const { rig, pair: { client, guest } } = withClient(mode('checkpoint'))
+    guest.says('held')
+    t.same(client.told, [])
+    const at = marked ? mark(rig, 8) : undefined
+    const states: string[] = []
+    const write = client.write.bind(client)
+    client.write = bytes => {
+      states.push(rig.state)
+      write(bytes)
+    }
+    rig.beat('b', { log })
+    t.same(client.told, marked ? [] : ['held'], 'nothing could take it back now')
+    if (at !== undefined) {
+      rig.acks()
+      counts(rig, 8, at)
+    }
+    t.same(client.told, ['held'])
+    t.same(states, [marked ? 'protected' : 'syncing'])
+  }
+  t.end()
+})
+
 void t.test('checkpoint: in a new history nothing waits for a checkpoint of the old one', t => {
   const { rig, pair: { client, guest } } = withClient(mode('checkpoint'))
   guest.says('answer')

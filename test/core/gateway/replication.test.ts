@@ -1,7 +1,18 @@
 import t from 'tap'
-import { inputOffset, lsn, noHistory, noLsn } from '../../../src/core/ids.ts'
+import { checkpointId, inputOffset, lsn, noHistory, noLsn } from '../../../src/core/ids.ts'
+import type { LogPosition } from '../../../src/core/message.ts'
 import { nthHistory, type Rig } from './rig.ts'
-import { protect, serving, sync, syncing, withClient } from './scenes.ts'
+import { counts, guarded, mark, protect, serving, sync, syncing, withClient } from './scenes.ts'
+
+/** What the backup says that it holds, if `checkpoint` is the one that counts there. */
+function holding(rig: Rig, checkpoint: number): { readonly log: LogPosition } {
+  return {
+    log: {
+      lastLsn: rig.gateway.writer.committed, checkpoint: checkpointId(checkpoint), mark: noLsn,
+      checkpointBytes: 0, tailBytes: 0, tailRecords: 0, connections: 0, memoryBytes: 0, diskBytes: 0
+    }
+  }
+}
 
 const stalled = (rig: Rig): boolean | undefined => {
   const { protection } = rig.gateway
@@ -220,6 +231,8 @@ void t.test('...and with on_link_loss stall nothing goes out meanwhile', t => {
   guest.says('answer')
   rig.from('b', { type: 'log-failed', reason: 'disk full' })
   t.equal(stalled(rig), true)
+  rig.beat('b', holding(rig, 0))
+  t.equal(stalled(rig), true, 'a log that failed has lost no checkpoint')
   rig.ordered()
   rig.pass(3000, 'a')
   t.same(client.told, [])
@@ -245,6 +258,45 @@ void t.test('a primary is not told to send checkpoints to a backup that is given
   rig.linkDown('a')
   rig.linkUp('a')
   t.match(rig.messages('assign').at(-1), { to: 'a', peer: '', served: true })
+  t.end()
+})
+
+void t.test('a backup that has lost the checkpoint that counted: the guest is syncing again', t => {
+  const rig = guarded()
+  rig.beat('b', holding(rig, 7))
+  t.equal(rig.state, 'protected')
+  rig.beat('b', holding(rig, 0))
+  t.equal(rig.state, 'syncing')
+  t.match(rig.reported('checkpoint-lost'), [{ checkpoint: 7, reason: 'b cannot restore it any more' }])
+  t.equal(rig.gateway.replication.lastCounted, undefined)
+  rig.beat('b', holding(rig, 0))
+  t.equal(rig.reported('checkpoint-lost').length, 1, 'told once')
+  t.equal(rig.messages('begin').length, 1, 'the history goes on')
+  counts(rig, 7, lsn(1))
+  t.equal(rig.state, 'syncing', 'the same one cannot count again')
+  const at = mark(rig, 8)
+  rig.acks()
+  counts(rig, 8, at)
+  t.equal(rig.state, 'protected')
+  t.end()
+})
+
+void t.test('...and nothing is promoted meanwhile', t => {
+  const rig = guarded()
+  rig.beat('b', holding(rig, 0))
+  rig.pass(400, 'b')
+  t.equal(rig.state, 'lost')
+  t.equal(rig.gateway.failover, undefined)
+  t.end()
+})
+
+void t.test('a heartbeat of another history, or without a log, takes no checkpoint away', t => {
+  const rig = guarded()
+  rig.beat('b', holding(rig, 0), { history: nthHistory(9) })
+  rig.beat('b')
+  rig.beat('a', holding(rig, 0))
+  t.equal(rig.state, 'protected')
+  t.same(rig.reported('checkpoint-lost'), [])
   t.end()
 })
 

@@ -1,6 +1,8 @@
 import { crc32 } from 'node:zlib'
 import type { GuestAgent } from '../../../src/core/agent/guest-agent.ts'
-import type { AppendOutcome, CheckpointEvents, CheckpointRequest, ImageInfo } from '../../../src/core/agent/port.ts'
+import type {
+  AppendOutcome, CheckpointEvents, CheckpointRequest, ImageInfo
+} from '../../../src/core/agent/port.ts'
 import { Images } from '../../../src/core/agent/images.ts'
 import { checkpointId, generation, type CheckpointId, type Lsn, type Millis } from '../../../src/core/ids.ts'
 import type { GatewayLife } from '../../../src/core/message.ts'
@@ -170,6 +172,7 @@ export const agentCanaries: readonly Canary[] = [
       return () => { Object.defineProperty(Images.prototype, 'absorbing', absorbing) }
     }
   },
+  { name: 'lost-standby-still-counts', rules: [5], agent: agent => { agent.imagesLost = () => undefined } },
   { name: 'old-generation-accepted', rules: [7], agent: takesOldOrders },
   { name: 'agent-crash-starts-the-guest', rules: [7], agentStarts: startsWhatItHas },
   { name: 'torn-checkpoint-counted', rules: [5], agent: endsTornImages, foundImages: tornImages }

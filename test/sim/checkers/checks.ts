@@ -154,10 +154,9 @@ export class Checks {
       `${host.name} restores checkpoint ${checkpoint}; the newest that counts is ${counted?.checkpoint ?? 0}`)
   }
 
-  /** An engine whose images build on one another restores the one absorbed last, or nothing. */
-  takesAbsorbed(host: Host, checkpoint: number, absorbed: number | undefined): void {
-    this.require(absorbed === undefined || absorbed === checkpoint, 5,
-      `${host.name} restores checkpoint ${checkpoint}, and absorbed ${absorbed ?? 0} last`)
+  /** An engine whose images build on one another restores the one that it holds; 0 for none. */
+  takesAbsorbed(host: Host, checkpoint: number, held: number): void {
+    this.require(held === checkpoint, 5, `${host.name} restores checkpoint ${checkpoint}, but holds ${held}`)
   }
 
   /** An image may build on the one before when that came whole to the backup that it is for. */

@@ -1,0 +1,186 @@
+import { randomBytes } from 'node:crypto'
+import { constants, openSync } from 'node:fs'
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { TailgateError } from '../base/errors.ts'
+import { growPipe, shrinkPipe } from '../net/libc.ts'
+import { drained } from './drained.ts'
+import { PipeReader } from './pipe-reader.ts'
+import { runSystemProgram } from './system-programs.ts'
+import { partHeader } from './xen-image.ts'
+import { XenStream } from './xen-stream.ts'
+import { spawnXl, type XlProcess } from './xl.ts'
+
+/** Much less than a domain: xl cannot have written all of one before the mark is there. In bytes. */
+const heldPipeBytes = 4096
+const widePipeBytes = 1 << 20
+/** What of the image waits for whoever takes it before nothing more is read. In bytes. */
+const waitingBytesMax = 64 * 1024 * 1024
+
+export interface SaveOptions {
+  readonly domain: string
+  /** For the pipe by which xl hands the domain over. */
+  readonly directory: string
+  /** Told the domain's configuration before anything of it is handed on; what it throws ends the saving. */
+  check(json: string): void
+  /** For how long the domain stood at most. */
+  paused(ms: number): void
+}
+
+type Happening = Uint8Array | 'stands' | 'finished'
+
+/** What an `xl save` has written, as it comes. */
+class Saving {
+  readonly xl: XlProcess
+  readonly #reader: PipeReader
+  readonly #pipe: number
+  readonly #waiting: Happening[] = []
+  #waitingBytes = 0
+  #standing = false
+  #wake: (() => void) | undefined
+  #failure: unknown
+  #over = false
+
+  constructor(domain: string, path: string, check: (json: string) => void) {
+    // Open for writing too: without a writer a pipe would have ended before xl has come.
+    this.#pipe = openSync(path, constants.O_RDWR | constants.O_NONBLOCK)
+    shrinkPipe(this.#pipe, heldPipeBytes)
+    const stream = new XenStream({
+      configured: check, began: () => undefined, ended: () => undefined,
+      pages: () => { this.#stands() },
+      finished: () => {
+        this.#reader.hand()
+        this.#add('finished')
+      }
+    })
+    this.#reader = new PipeReader(this.#pipe, {
+      wanted: () => stream.wanted,
+      read: bytes => { stream.push(bytes) },
+      piece: bytes => { this.#put(bytes) },
+      over: error => { this.#end(error) }
+    })
+    this.xl = spawnXl(['save', '-c', domain, path], ['ignore', 'ignore', 'pipe'])
+    void this.xl.ending.then(({ status, words }) => {
+      if (status !== 0) this.#end(new TailgateError('E_ENGINE', `xl save has failed: ${words}`))
+    })
+  }
+
+  /** What comes next. Rejects with why nothing more comes. */
+  async next(): Promise<Happening> {
+    for (;;) {
+      const next = this.#waiting.shift()
+      if (next instanceof Uint8Array) this.#taken(next.length)
+      if (next !== undefined) return next
+      if (this.#over) throw this.#failure
+      await new Promise<void>(resolve => { this.#wake = resolve })
+    }
+  }
+
+  /** Rejects with E_ENGINE unless xl, which has written all, ends well: the domain runs on by then. */
+  async succeeded(): Promise<void> {
+    const { status, words } = await this.xl.ending
+    if (status !== 0) throw new TailgateError('E_ENGINE', `xl save has failed: ${words}`)
+  }
+
+  goOn(): void {
+    this.#standing = false
+    growPipe(this.#pipe, widePipeBytes)
+    this.#reader.goOn()
+  }
+
+  /** Reads no more: an xl that is still writing fails, and has the domain run on. */
+  close(): void {
+    this.#over = true
+    this.#reader.close()
+  }
+
+  #stands(): void {
+    this.#reader.hand()
+    this.#standing = true
+    this.#reader.hold()
+    this.#add('stands')
+  }
+
+  #put(bytes: Uint8Array): void {
+    this.#waitingBytes += bytes.length
+    this.#add(bytes)
+    if (this.#waitingBytes > waitingBytesMax) this.#reader.hold()
+  }
+
+  #taken(bytes: number): void {
+    this.#waitingBytes -= bytes
+    if (this.#waitingBytes <= waitingBytesMax && !this.#standing && !this.#over) this.#reader.goOn()
+  }
+
+  #add(next: Happening): void {
+    this.#waiting.push(next)
+    this.#wake?.()
+  }
+
+  #end(error: unknown): void {
+    if (this.#over) return
+    this.#failure = error ?? new TailgateError('E_ENGINE', 'xl save has ended its stream too early')
+    this.close()
+    this.#wake?.()
+  }
+}
+
+/**
+ * Saves a domain whole, by `xl save`: it stands from before its first page is written until all of them are.
+ * `standing` is awaited in between. However this ends, the domain runs on then. Throws E_ENGINE.
+ */
+export async function* saveDomain(
+  { domain, directory, check, paused }: SaveOptions, standing: () => Promise<void>
+): AsyncGenerator<Uint8Array, void> {
+  const path = join(directory, 'save')
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  await rm(path, { force: true })
+  await runSystemProgram('the domain cannot be handed over', 'mkfifo', [path])
+  const saving = new Saving(domain, path, check)
+  let stoodAt = 0
+  try {
+    yield partHeader({ stream: randomBytes(16).toString('hex'), index: 0 })
+    for (let next = await saving.next(); next !== 'finished'; next = await saving.next()) {
+      if (next !== 'stands') {
+        yield next
+        continue
+      }
+      stoodAt = performance.now()
+      await standing()
+      saving.goOn()
+    }
+    await saving.succeeded()
+    paused(performance.now() - stoodAt)
+  } finally {
+    saving.close()
+    await saving.xl.ending
+    await rm(path, { force: true })
+  }
+}
+
+/** Makes a domain of a stream that `xl save` has written; it stands. Rejects with E_IMAGE and E_ENGINE. */
+export async function restoreDomain(
+  bytes: AsyncIterable<Uint8Array>, check: (json: string) => void
+): Promise<void> {
+  const { child, ending } = spawnXl(['restore', '-p', '/dev/stdin'], ['pipe', 'ignore', 'pipe'])
+  const { stdin } = child
+  stdin?.on('error', () => undefined)
+  let isWhole = false
+  const stream = new XenStream({
+    configured: check, began: () => undefined, ended: () => undefined, finished: () => { isWhole = true }
+  })
+  try {
+    for await (const piece of bytes) {
+      stream.push(piece)
+      if (stdin?.destroyed === false && !stdin.write(piece)) await drained(stdin)
+    }
+    if (!isWhole) throw new TailgateError('E_IMAGE', 'the image is cut off')
+  } catch (error) {
+    child.kill('SIGKILL')
+    await ending
+    throw error
+  }
+  stdin?.end()
+  const { status, words } = await ending
+  if (status !== 0) throw new TailgateError('E_ENGINE', `xl restore has failed: ${words}`)
+}

@@ -1,0 +1,186 @@
+import { execFileSync } from 'node:child_process'
+import { constants, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { gunzipSync } from 'node:zlib'
+import t, { type Test } from 'tap'
+import { RemusImages } from '../../src/engine/remus-images.ts'
+import { openPart, xenHeaderBytes } from '../../src/engine/xen-image.ts'
+import { inPieces } from './compliance.ts'
+
+// The stream of `xl remus` in images. A program stands in for xl (remus/xl.ts); the pipe is a real one, and
+// what a real domain does is tried on a real Xen (test/xen).
+
+const vector = gunzipSync(readFileSync(new URL('../xen/vectors/pvh.stream.gz', import.meta.url)))
+
+/** An `xl` of the test's own, its orders, and what it says. */
+class StandIn {
+  readonly said: string[] = []
+  readonly #orders: number
+  #heard: (() => void) | undefined
+
+  constructor(t: Test) {
+    const directory = mkdtempSync(join(tmpdir(), 'tg-remus-'))
+    for (const name of ['journal', 'orders']) execFileSync('mkfifo', [join(directory, name)])
+    const program = fileURLToPath(new URL('remus/xl.ts', import.meta.url))
+    writeFileSync(join(directory, 'xl'), `#!/bin/sh\nexec ${process.execPath} --import=tsx ${program} "$@"\n`,
+      { mode: 0o755 })
+    const { PATH, STAND_IN } = process.env
+    process.env.PATH = `${directory}:${PATH ?? ''}`
+    process.env.STAND_IN = directory
+    this.#orders = openSync(join(directory, 'orders'), 'r+')
+    const fd = openSync(join(directory, 'journal'), constants.O_RDWR | constants.O_NONBLOCK)
+    const journal = new Socket({ fd, readable: true })
+    createInterface({ input: journal }).on('line', (line) => { this.note(line) })
+    t.teardown(() => {
+      process.env.PATH = PATH
+      process.env.STAND_IN = STAND_IN
+      journal.destroy()
+      rmSync(directory, { recursive: true })
+    })
+  }
+
+  note(line: string): void {
+    this.said.push(line)
+    this.#heard?.()
+  }
+
+  /** `c`: a checkpoint; `t`: one without a page; `q`: the end. */
+  order(letter: 'c' | 't' | 'q'): void {
+    writeSync(this.#orders, letter)
+  }
+
+  async until(line: string): Promise<void> {
+    while (!this.said.includes(line)) {
+      await new Promise<void>((resolve) => { this.#heard = resolve })
+    }
+  }
+}
+
+interface Begun {
+  readonly xl: StandIn
+  readonly images: RemusImages
+  readonly told: { readonly configured: string[], readonly pages: number[] }
+}
+
+async function begin(t: Test, check: (json: string) => void = () => undefined): Promise<Begun> {
+  const xl = new StandIn(t)
+  const told = { configured: [] as string[], pages: [] as number[] }
+  const images = await RemusImages.begin({
+    domain: 'guest', periodMs: 100,
+    check: (json) => { told.configured.push(json); check(json) },
+    paused: (_ms, pages) => { told.pages.push(pages) }
+  })
+  t.teardown(async () => {
+    const closed = images.close('the test is over')
+    xl.order('q')
+    await closed
+  })
+  return { xl, images, told }
+}
+
+interface Taken {
+  readonly index: number
+  readonly bytes: Buffer
+}
+
+/** Takes an image that ends with this checkpoint, which is ordered when all before it was read. */
+async function take({ xl, images }: Begun, checkpoint: number, order: 'c' | 't' = 'c'): Promise<Taken> {
+  const pieces: Uint8Array[] = []
+  const mark = async (): Promise<void> => {
+    await xl.until(`stands ${checkpoint}`)
+    xl.note(`mark ${checkpoint}`)
+  }
+  for await (const piece of images.next(mark)) {
+    pieces.push(piece)
+    // After our header comes the first pass, in one piece; later images begin with what is ordered.
+    if (pieces.length === (checkpoint === 1 ? 2 : 1)) xl.order(order)
+  }
+  const whole = Buffer.concat(pieces)
+  const { part } = await openPart(inPieces(whole))
+  return { index: part.index, bytes: whole.subarray(xenHeaderBytes) }
+}
+
+const title = 'images follow one another, and each ends with a checkpoint that waited for its mark'
+void t.test(title, async (t) => {
+  const begun = await begin(t)
+  const { xl, images, told } = begun
+  const first = await take(begun, 1)
+  t.equal(first.index, 0)
+  t.match(told.configured[0], /"name": "guest"/)
+  const second = await take(begun, 2)
+  t.equal(second.index, 1)
+  await xl.until('runs 2')
+  t.same(xl.said, [
+    'wrote the first pass', 'stands 1', 'mark 1', 'runs 1', 'stands 2', 'mark 2', 'runs 2'
+  ])
+  const all = Buffer.concat([first.bytes, second.bytes])
+  t.ok(all.equals(vector.subarray(0, all.length)), 'nothing is lost or added')
+  t.same(told.pages, [8, 8])
+  t.notOk(images.over)
+})
+
+void t.test('a checkpoint that nobody had asked for is a part of the next image', async (t) => {
+  const begun = await begin(t)
+  const { xl } = begun
+  const first = await take(begun, 1)
+  xl.order('c')
+  await xl.until('runs 2')
+  const second = await take(begun, 3)
+  t.equal(second.index, 1)
+  const all = Buffer.concat([first.bytes, second.bytes])
+  t.ok(all.equals(vector.subarray(0, all.length)), 'nothing is lost or added')
+  t.notOk(xl.said.includes('mark 2'))
+})
+
+void t.test('without a mark the domain runs on, and the stream has ended', async (t) => {
+  const begun = await begin(t)
+  const { xl, images } = begun
+  const refused = (async () => {
+    const noMark = (): Promise<void> => Promise.reject(new Error('no mark'))
+    let pieces = 0
+    for await (const piece of images.next(noMark)) {
+      t.ok(piece.length > 0)
+      if (++pieces === 2) xl.order('c')
+    }
+  })()
+  await t.rejects(refused, { message: 'no mark' })
+  await xl.until('runs on, since nobody reads')
+  t.notOk(xl.said.includes('runs 1'), 'it stood until then')
+  t.ok(images.over)
+  await images.gone
+  await t.rejects(take(begun, 2), { code: 'E_ENGINE' })
+})
+
+void t.test('an image that is left in the middle ends the stream, too', async (t) => {
+  const begun = await begin(t)
+  const { xl, images } = begun
+  for await (const piece of images.next(() => Promise.resolve())) {
+    t.ok(piece.length > 0)
+    break
+  }
+  t.ok(images.over)
+  xl.order('c')
+  await xl.until('runs on, since nobody reads')
+  await images.gone
+})
+
+void t.test('a checkpoint that the pipe takes whole has not waited, and does not count', async (t) => {
+  const begun = await begin(t)
+  await take(begun, 1)
+  await t.rejects(take(begun, 2, 't'), { code: 'E_ENGINE', message: /did not wait for the mark/ })
+})
+
+void t.test('an xl that ends', async (t) => {
+  const begun = await begin(t)
+  begun.xl.order('q')
+  await t.rejects(take(begun, 1), { code: 'E_ENGINE', message: /xl remus has ended: Told to end/ })
+})
+
+void t.test('a domain that does not fit', async (t) => {
+  const other = await begin(t, () => { throw new Error('it has two cards') })
+  await t.rejects(take(other, 1), { code: 'E_ENGINE', message: 'it has two cards' })
+})

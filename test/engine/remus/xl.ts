@@ -1,0 +1,86 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { closeSync, constants, openSync, readFileSync, readSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import { libxcRecord, libxlRecord, recordAt, type StreamRecord } from '../../xen/vectors/walk.ts'
+
+// Stands in for `xl remus` where there is no Xen: writes a stream that a real one has written into a real
+// pipe, one checkpoint for each order of the test, and says when the domain stands and runs. As
+// libxl-save-helper does, it lets the domain run on when the pipe has taken libxc's CHECKPOINT, and when
+// nobody reads the pipe any more.
+//
+//   test ── FIFO orders ──► this ── FIFO data ──► COMMAND, and whoever opens its descriptor
+//   test ◄── FIFO journal ── this ◄── FIFO answers ── COMMAND
+
+const directory = process.env.STAND_IN ?? ''
+const vector = gunzipSync(readFileSync(new URL('../../xen/vectors/pvh.stream.gz', import.meta.url)))
+/** The least that a checkpoint can be. */
+const tiny = Buffer.from('0e00000000000000' + '0400000000000000', 'hex')
+
+function fifo(name: string): string {
+  const path = join(directory, `${name}-${process.pid}`)
+  execFileSync('mkfifo', [path])
+  return path
+}
+
+/** Where each checkpoint begins, where libxc's part of it ends, and where it ends. */
+function checkpoints(): readonly { readonly from: number, readonly runs: number, readonly to: number }[] {
+  const found: { from: number, runs: number, to: number }[] = []
+  let [from, runs] = [0, 0]
+  for (let one: StreamRecord | undefined; (one = recordAt(vector, one)) !== undefined;) {
+    if (one.layer === 'libxc' && one.type === libxcRecord.checkpoint) runs = one.end
+    if (one.layer !== 'libxl' || one.type !== libxlRecord.checkpointEnd) continue
+    found.push({ from, runs, to: one.end })
+    from = one.end
+  }
+  return found
+}
+
+const journal = openSync(join(directory, 'journal'), 'w')
+const orders = openSync(join(directory, 'orders'), 'r')
+const say = (what: string): void => { writeSync(journal, `${what}\n`) }
+
+function nextOrder(): string {
+  const letter = Buffer.alloc(1)
+  return readSync(orders, letter) === 0 ? 'q' : letter.toString()
+}
+
+function writeAll(pipe: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length;) at += writeSync(pipe, bytes, at)
+}
+
+const [data, answers] = [fifo('data'), fifo('answers')]
+const reading = openSync(data, constants.O_RDONLY | constants.O_NONBLOCK)
+const pipe = openSync(data, 'w')
+const answering = openSync(answers, constants.O_RDWR)
+const child = spawn('sh', ['-c', process.argv.at(-1) ?? ''], { stdio: [reading, answering, 'inherit', 3] })
+child.unref()
+// Its own end of what it writes is not to keep a pipe alive that nobody reads.
+closeSync(reading)
+const banner = Buffer.alloc(1)
+do readSync(answering, banner); while (banner.toString() !== '\n')
+
+function write(from: number, to: number): void {
+  writeAll(pipe, vector.subarray(from, to))
+}
+
+try {
+  const [first, ...others] = checkpoints()
+  write(0, first?.to ?? 0)
+  say('wrote the first pass')
+  for (let number = 1; ; number++) {
+    const order = nextOrder()
+    if (order === 'q') break
+    say(`stands ${number}`)
+    const { from, runs, to } = others[(number - 1) % others.length] ?? { from: 0, runs: 0, to: 0 }
+    if (order === 't') writeAll(pipe, tiny)
+    else write(from, runs)
+    say(`runs ${number}`)
+    if (order !== 't') write(runs, to)
+  }
+  process.stderr.write('Told to end\n')
+} catch {
+  say('runs on, since nobody reads')
+  process.stderr.write('Remus: Backup failed? resuming domain at primary.\n')
+}
+process.exit(1)
