@@ -37,6 +37,19 @@ export interface GuestKind {
   agentKeys(host: HostName): readonly string[]
 }
 
+/** What an agent is to a test, on whatever machine it runs. */
+export type Agent = Pick<Process, 'name' | 'log' | 'exited' | 'kill'>
+
+/** Machines on the networks of the lab, where agents run. */
+export interface HostMachines {
+  /** Starts a machine, also one that was killed. */
+  boot(host: HostName): Promise<void>
+  /** As a power cut. */
+  kill(host: HostName): Promise<void>
+  /** Starts the agent of a machine that is up, with its certificates in `directory`/certs. */
+  startAgent(host: HostName, directory: string): Agent
+}
+
 export interface ClusterOptions extends Omit<NetworkLabOptions, 'hosts'> {
   /** The embedded guest if it is left out. */
   readonly kind?: GuestKind
@@ -46,6 +59,10 @@ export interface ClusterOptions extends Omit<NetworkLabOptions, 'hosts'> {
   readonly guest?: Readonly<Record<string, string>>
   /** Where each agent has its metrics, on its own host. */
   readonly agentMetrics?: string
+  /** What the hosts are; machines of the lab, with agent files of the guest's kind, if it is left out. */
+  readonly machines?: HostMachines
+  /** How long the guest may take to be protected, or a failover, if not as long as any event. Milliseconds. */
+  readonly patienceMs?: number
 }
 
 const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
@@ -72,7 +89,8 @@ export class Cluster {
   readonly #directory: string
   readonly #hosts: readonly HostName[]
   readonly #options: ClusterOptions
-  readonly #processes = new Map<MachineName, Process>()
+  readonly #agents = new Map<HostName, Agent>()
+  #gateway: Process | undefined
 
   private constructor(lab: NetworkLab, directory: string, options: ClusterOptions) {
     this.lab = lab
@@ -86,7 +104,7 @@ export class Cluster {
     const cluster = await Cluster.prepared(t, options)
     for (const host of options.hosts) cluster.start(host)
     cluster.start('gateway')
-    await cluster.log.until('guest.protected')
+    await cluster.isProtected()
     return cluster
   }
 
@@ -94,13 +112,13 @@ export class Cluster {
   static async prepared(t: Undoing, options: ClusterOptions): Promise<Cluster> {
     const directory = await mkdtemp(join(tmpdir(), 'tg-cluster-'))
     t.teardown(() => rm(directory, { recursive: true, force: true }))
-    const lab = await NetworkLab.create(t, options)
+    const { hosts, machines } = options
+    const lab = await NetworkLab.create(t, { ...options, hosts: machines === undefined ? hosts : [] })
     const cluster = new Cluster(lab, directory, options)
-    await certs({
-      out: join(directory, 'certs'), names: ['gateway', ...options.hosts], print: () => undefined
-    })
+    await certs({ out: join(directory, 'certs'), names: ['gateway', ...hosts], print: () => undefined })
     await cluster.#write('gateway', gatewayFile(options))
-    for (const host of options.hosts) await cluster.writeAgentFile(host)
+    if (machines !== undefined) await Promise.all(hosts.map((host) => machines.boot(host)))
+    else for (const host of hosts) await cluster.writeAgentFile(host)
     return cluster
   }
 
@@ -109,16 +127,15 @@ export class Cluster {
     await this.#write(host, agentFile(host, this.#options))
   }
 
-  start(name: MachineName): Process {
-    const verb = name === 'gateway' ? 'gateway' : 'agent'
-    const args = [cli, verb, '-c', join(this.#directory, `${name}.yaml`)]
-    const child = new Process(name, args, this.#directory, this.lab.machine(name).enter)
-    this.#processes.set(name, child)
-    return child
+  /** Starts the gateway, or the agent of a host. */
+  start(name: MachineName): void {
+    if (name === 'gateway') this.#gateway = this.#startInLab('gateway', name)
+    else this.#agents.set(name, this.#options.machines?.startAgent(name, this.#directory)
+      ?? this.#startInLab('agent', name))
   }
 
-  process(name: MachineName): Process {
-    const found = this.#processes.get(name)
+  process(name: MachineName): Agent {
+    const found = name === 'gateway' ? this.#gateway : this.#agents.get(name)
     if (found === undefined) throw new Error(`${name} was not started`)
     return found
   }
@@ -149,25 +166,45 @@ export class Cluster {
 
   /** Kills a host whole, and resolves with the gateway's word that the failover is done. */
   async failOverFrom(host: HostName): Promise<LogLine> {
-    const done = this.log.next('failover.done')
-    await this.lab.kill(host)
+    const done = this.#patiently('failover.done', this.log.count)
+    await (this.#options.machines ?? this.lab).kill(host)
     return await done
   }
 
   /** Boots a host that was killed, and resolves when the guest is protected by it. */
   async bringBack(host: HostName): Promise<void> {
-    const isProtected = this.log.next('guest.protected')
+    const from = this.log.count
     await this.boot(host)
-    await isProtected
+    await this.isProtected(from)
+  }
+
+  /** Resolves when the gateway has said so, from that place of its log on. */
+  async isProtected(from = 0): Promise<void> {
+    await this.#patiently('guest.protected', from)
   }
 
   async boot(host: HostName): Promise<void> {
-    await this.lab.boot(host)
+    await (this.#options.machines ?? this.lab).boot(host)
     this.start(host)
+  }
+
+  /** What has been started, also where it has ended since. */
+  get started(): readonly MachineName[] {
+    return [...this.#gateway === undefined ? [] : ['gateway' as const], ...this.#agents.keys()]
   }
 
   get hosts(): readonly HostName[] {
     return this.#hosts
+  }
+
+  #patiently(event: string, from: number): Promise<LogLine> {
+    const { patienceMs } = this.#options
+    return this.log.until(event, { from, ...patienceMs === undefined ? {} : { patienceMs } })
+  }
+
+  #startInLab(verb: 'gateway' | 'agent', name: MachineName): Process {
+    const args = [cli, verb, '-c', join(this.#directory, `${name}.yaml`)]
+    return new Process(name, args, this.#directory, this.lab.machine(name).enter)
   }
 
   async #write(name: MachineName, text: string): Promise<void> {

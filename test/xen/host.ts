@@ -1,6 +1,7 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { createConnection } from 'node:net'
+import { readFileSync } from 'node:fs'
+import { createConnection, type Socket } from 'node:net'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -56,6 +57,8 @@ export interface XenHostOptions extends XenImage {
   readonly memoryMiB?: number
   /** Of dom0, whose root is in memory too. */
   readonly dom0MiB?: number
+  /** As Xen is installed: nothing of dom0 is on the network of guests. */
+  readonly bare?: boolean
 }
 
 /**
@@ -117,6 +120,13 @@ export class XenHost {
     throw new Error(`${this.name}: ${command}: ${said}`)
   }
 
+  /** A shell that has read these lines, and whose words come here until it has ended. */
+  shell(lines: string): Socket {
+    const socket = createConnection(shellPort, this.#manage)
+    socket.write(`${lines}\n`)
+    return socket
+  }
+
   /** Writes a file of dom0's. */
   async write(path: string, text: string): Promise<void> {
     await this.run(`base64 -d >'${path}' <<END\n${Buffer.from(text).toString('base64')}\nEND`)
@@ -137,8 +147,10 @@ export class XenHost {
     const tar = spawn('tar', ['-C', root, '--dereference', '--transform', prefix, '-cf', '-', ...files])
     const socket = createConnection(unpackPort, this.#manage)
     socket.setTimeout(commandMsMax, () => socket.destroy(new Error('dom0 does not take the files')))
+    socket.resume()
+    // It is closed from the other side when all is unpacked.
     const [[status]] = await Promise.all([
-      once(tar, 'exit') as Promise<[number | null]>, pipeline(tar.stdout, socket)
+      once(tar, 'exit') as Promise<[number | null]>, pipeline(tar.stdout, socket), once(socket, 'close')
     ])
     if (status !== 0) throw new Error(`tar ended with status ${status}`)
   }
@@ -169,14 +181,15 @@ export class XenHost {
   }
 }
 
-/** The configuration (xl.cfg(5)) of a PVH domain, the image's guest; its interface is called `guest0`. */
+/**
+ * The configuration (xl.cfg(5)) of the image's guest, whose interface is called `guest0`: the operators'
+ * example, deploy/xen/guest.cfg, with that address and MAC in the place of its own.
+ */
 export function domainConfig(address: string, mac: string, memoryMiB = 128): string {
-  return [
-    'name = "guest"', 'type = "pvh"', 'kernel = "/guest/vmlinuz"', 'ramdisk = "/guest/initrd"',
-    `cmdline = "console=hvc0 quiet panic=-1 tailgate.address=${address}/24"`,
-    `memory = ${memoryMiB}`, 'vcpus = 1', `vif = ["mac=${mac},bridge=guests,vifname=guest0"]`,
-    'on_crash = "destroy"', ''
-  ].join('\n')
+  return readFileSync(new URL('../../deploy/xen/guest.cfg', import.meta.url), 'utf8')
+    .replace(/tailgate\.address=[\d.]+/, `tailgate.address=${address}`)
+    .replace(/mac=[\da-f:]+/, `mac=${mac}`)
+    .replace(/^memory = .*$/m, `memory = ${memoryMiB}`)
 }
 
 function numberOf(name: XenHostName): string {
@@ -185,12 +198,13 @@ function numberOf(name: XenHostName): string {
 
 /** The machine, with nested paging emulated, and its two kernels. */
 function machineWords(options: XenHostOptions): readonly string[] {
-  const { name, directory, memoryMiB = 1536, dom0MiB = 768 } = options
+  const { name, directory, memoryMiB = 1536, dom0MiB = 768, bare = false } = options
+  const networks = bare ? ['link'] as const : ['guest', 'link'] as const
   const xen = `console=com1 com1=115200,8n1 dom0_mem=${dom0MiB}M,max:${dom0MiB}M `
     + 'dom0_max_vcpus=1 spec-ctrl=no xpti=no noreboot'
   // A root of type ramfs may fill all of the memory, and not a half of it.
   const dom0 = 'console=hvc0 quiet mitigations=off rootfstype=ramfs '
-    + (['guest', 'link'] as const).flatMap((network) => [
+    + networks.flatMap((network) => [
       `tailgate.${network}=${addressOf(name, network)}/24`,
       `tailgate.${network}=${addressOf(name, network, 6)}/64`
     ]).join(' ')

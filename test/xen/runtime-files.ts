@@ -7,7 +7,10 @@ interface LockedPackage {
   readonly devOptional?: boolean
 }
 
-/** What Tailgate needs to run elsewhere: the built program and the packages it depends on, below `root`. */
+/**
+ * What Tailgate needs to run elsewhere: the built program and the packages it depends on, below `root`; and
+ * what operators are given.
+ */
 export function runtimeFiles(): { readonly root: string, readonly files: readonly string[] } {
   const root = fileURLToPath(new URL('../..', import.meta.url))
   const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
@@ -19,5 +22,5 @@ export function runtimeFiles(): { readonly root: string, readonly files: readonl
     .map(([path]) => path)
     // Those for other systems are not there.
     .filter((path) => existsSync(join(root, path)))
-  return { root, files: ['package.json', 'dist', ...packages] }
+  return { root, files: ['package.json', 'dist', 'deploy', ...packages] }
 }

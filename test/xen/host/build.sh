@@ -7,7 +7,8 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly here
-readonly demo_guest=$here/../../../deploy/demo-guest
+readonly deploy=$here/../../../deploy
+readonly demo_guest=$deploy/demo-guest
 # shellcheck source=deploy/demo-guest/image.sh
 source "$demo_guest/image.sh"
 readonly xen=4.17
@@ -28,13 +29,14 @@ libraries_of() {
 }
 
 mapfile -t packages < <({
-  printf '%s\n' "$kernel" busybox-static "xen-hypervisor-$xen-amd64" "xen-utils-$xen" xenstore-utils \
-    qemu-system-xen qemu-system-data seabios iproute2 nftables libstdc++6 libpcap0.8
-  for package in "xen-utils-$xen" qemu-system-xen iproute2 nftables libpcap0.8; do libraries_of "$package"; done
+  printf '%s\n' "$kernel" busybox-static "xen-hypervisor-$xen-amd64" "xen-utils-$xen" xen-utils-common \
+    xenstore-utils qemu-system-xen qemu-system-data seabios iproute2 nftables ncurses-base util-linux \
+    libstdc++6 libpcap0.8
+  for package in "xen-utils-$xen" qemu-system-xen iproute2 nftables util-linux libpcap0.8; do libraries_of "$package"; done
 } | sort -u)
 ((${#packages[@]} > 20)) || fail "xen-utils-$xen is not known to apt; the sources must name Debian 12"
 
-key=$({ cat "$here"/* "$demo_guest/image.sh" "$guest/key"; sha256sum <"$node"; } | key_of "${packages[@]}")
+key=$({ cat "$here"/* "$deploy/xen/vif-tailgate" "$demo_guest/image.sh" "$guest/key"; sha256sum <"$node"; } | key_of "${packages[@]}")
 if is_made "$key" xen vmlinuz initrd; then
   echo "$out"
   exit 0
@@ -42,14 +44,17 @@ fi
 unpack "${packages[@]}"
 
 readonly root=$work/root tools=$unpacked/usr/lib/xen-$xen
-mkdir -p "$root"/{bin,dev,etc/xen/scripts,proc,sys,tmp,run,var/{lib/xen,lib/xenstored,log/xen/console,lock},usr/{bin,sbin,share}}
+mkdir -p "$root"/{bin,dev,etc/{default,systemd/system,xen/scripts},proc,sys,tmp,run,var/{lib/xen,lib/xenstored,log/xen/console,lock}} \
+  "$root"/usr/{bin,local/bin,sbin,share}
 ln -s /run "$root/var/run"
 chmod 1777 "$root/tmp"
 cp "$unpacked/bin/busybox" "$root/bin/busybox"
 cp "$here/init" "$root/init"
-cp "$here/vif" "$root/etc/xen/scripts/vif-bridge"
-# Memory is shared out by whoever writes the domains' configurations, and not taken from dom0.
-echo 'autoballoon="off"' >"$root/etc/xen/xl.conf"
+cp "$deploy/xen/vif-tailgate" "$root/etc/xen/scripts/"
+# Xen's own wants bash and udev.
+ln -s vif-tailgate "$root/etc/xen/scripts/vif-bridge"
+cp "$unpacked/etc/xen/xl.conf" "$root/etc/xen/"
+cp "$unpacked/etc/default/xendomains" "$root/etc/default/"
 printf 'root:x:0:0::/root:/bin/sh\n' >"$root/etc/passwd"
 printf 'root:x:0:\n' >"$root/etc/group"
 
@@ -63,7 +68,11 @@ for command in read write rm ls list watch exists; do
 done
 cp "$unpacked"/usr/libexec/xen-qemu-system-i386 "$root/usr/libexec/"
 cp "$unpacked"/{sbin/ip,usr/sbin/nft} "$root/usr/sbin/"
+cp "$unpacked/usr/bin/setpriv" "$root/usr/bin/"
 cp "$node" "$root/usr/bin/node"
+# What the kernel says that the first program's terminal is: nft complains if it knows nothing of that.
+mkdir -p "$root/lib/terminfo/l"
+cp "$unpacked/lib/terminfo/l/linux" "$root/lib/terminfo/l/"
 for program in xl xenstored xenconsoled xen-init-dom0; do
   ln -s "/usr/lib/xen-$xen/bin/$program" "$root/usr/sbin/$program"
 done
@@ -84,14 +93,14 @@ modules_from=$(echo "$unpacked"/lib/modules/*)
 modules_to=$root/lib/modules/${modules_from##*/}
 readonly modules_from modules_to
 for part in drivers/{xen,net/xen-netback,block/xen-blkback,net/ethernet/intel/e1000,block/loop.ko,net/tun.ko} \
-  net/{bridge,netfilter,llc,802} lib/libcrc32c.ko; do
+  net/{bridge,netfilter,llc,802} lib/libcrc32c.ko crypto/crc32c_generic.ko; do
   mkdir -p "$(dirname "$modules_to/kernel/$part")"
   cp -r "$modules_from/kernel/$part" "$modules_to/kernel/$part"
 done
 "$root/bin/busybox" depmod -b "$root" "${modules_from##*/}" || fail 'the modules cannot be listed'
 
-mkdir -p "$root/guest"
-cp "$guest"/{vmlinuz,initrd} "$root/guest/"
+mkdir -p "$root/srv/guest"
+cp "$guest"/{vmlinuz,initrd} "$root/srv/guest/"
 pack "$root" >"$out/initrd.part"
 cp "$unpacked"/boot/vmlinuz-* "$out/vmlinuz.part"
 gzip -dc "$unpacked/boot/xen-$xen-amd64.gz" >"$out/xen.part"

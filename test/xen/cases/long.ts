@@ -1,0 +1,48 @@
+import t from 'tap'
+import type { HostName } from '../../lab/cluster.ts'
+import { allRight, begin } from '../../qemu/lab-load.ts'
+import { figuresOf, xenCluster, type XenCluster } from '../xen-cluster.ts'
+
+// Failovers in a row at different intervals of checkpoints, at random moments: half of them between two
+// checkpoints, the other half while the domain stands still for one.
+
+const rounds = Number(process.env.TAILGATE_TEST_ROUNDS ?? '4')
+const intervals = ['500ms', '2s', '5s', '30s'] as const
+const msMax = 90 * 60_000
+t.setTimeout(msMax)
+t.comment(`timeout=${msMax}`)
+/** A moment between two checkpoints is chosen from so many replies. */
+const killWithinReplies = 800
+/** How long it may take until the domain stands still once more, in milliseconds. */
+const stillMsMax = 90_000
+
+for (const [n, interval] of intervals.entries()) {
+  const share = Math.floor(rounds / intervals.length) + (n < rounds % intervals.length ? 1 : 0)
+  void t.test(`${share} failovers with checkpoints every ${interval}`, async (t) => {
+    if (share === 0) return
+    const guest = { checkpoint_interval: interval }
+    const made = await xenCluster(t, { hosts: ['host-a', 'host-b'], guest })
+    const { cluster } = made
+    const load = await begin(t, `every-${interval}`, {
+      pipelined: 15, transactions: 10, blocking: 10, published: 5, shared: 5, short: 5
+    })
+    for (let round = 0; round < share; round++) {
+      const host = round % 2 === 0 ? 'host-a' : 'host-b'
+      if (round % 2 === 0) await load.answers(Math.floor(Math.random() * killWithinReplies))
+      else await standsStill(made, host)
+      t.match(await cluster.failOverFrom(host), { from: host }, `round ${round + 1}`)
+      allRight(t, await load.heard())
+      figuresOf(t, cluster, host)
+      if (round + 1 < share) await cluster.bringBack(host)
+    }
+    const figures = await load.finish()
+    allRight(t, figures)
+    t.comment(`reset because who was first on a shared key is in no log: ${figures.resets.shared}`)
+    t.comment(JSON.stringify(figures))
+  })
+}
+
+/** Resolves when the domain of a host has been seen standing still for a checkpoint. */
+async function standsStill({ machines }: XenCluster, host: HostName): Promise<void> {
+  await machines.host(host).run('until xl list guest | grep -q -- " ---ss*-"; do :; done', stillMsMax)
+}
