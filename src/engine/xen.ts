@@ -9,7 +9,7 @@ import { mustFit, type XenPlace } from './xen-domain.ts'
 import { openPart, type XenPart } from './xen-image.ts'
 import { restoreDomain, saveDomain } from './xen-save.ts'
 import { XenWatch } from './xen-watch.ts'
-import { describedIn, Xl } from './xl.ts'
+import { describedIn, Xl, type XenDescription } from './xl.ts'
 
 export interface XenEngineOptions {
   /** The domain's name, the same on every host. */
@@ -93,16 +93,21 @@ export class XenEngine implements Engine {
     const { domain } = this.#place
     await network.prepare()
     await this.#dropReceiver()
-    if (await this.#xl.domainId(domain) === undefined) {
-      if (config === undefined) {
-        throw new TailgateError('E_ENGINE', `there is no domain ${domain} on this host, and no \`config\` to `
-          + 'create it from: create it, or name its file')
-      }
-      await this.#xl.create(config)
+    const isFound = await this.#xl.domainId(domain) !== undefined
+    if (!isFound && config === undefined) {
+      throw new TailgateError('E_ENGINE', `there is no domain ${domain} on this host, and no \`config\` to `
+        + 'create it from: create it, or name its file')
     }
-    mustFit(await this.#xl.describe(domain), this.#place)
-    await network.open()
-    await this.#hold()
+    try {
+      if (!isFound && config !== undefined) await this.#xl.create(config)
+      this.#mustFit(await this.#xl.describe(domain))
+      await network.open()
+      await this.#hold()
+    } catch (error) {
+      // What was there before is its owner's.
+      if (!isFound) await this.#xl.destroy(domain)
+      throw error
+    }
   }
 
   async *checkpoint(
@@ -189,7 +194,14 @@ export class XenEngine implements Engine {
 
   /** A stream's description of its domain must be what the gate of this host is laid for. */
   #check(json: string): void {
-    mustFit(describedIn(json), this.#place)
+    this.#mustFit(describedIn(json))
+  }
+
+  #mustFit(found: XenDescription): void {
+    mustFit(found, this.#place)
+    if (found.type !== 'pv' || this.#options.checkpoints === 'save') return
+    throw new TailgateError('E_ENGINE', `the domain ${found.name} is paravirtualised (PV), and Xen can tell `
+      + 'which pages change only for PVH and HVM: say `checkpoints: save`, or make it one of them')
   }
 
   /** Takes the domain that runs under the name for the guest. */
