@@ -49,5 +49,5 @@ void t.test('an image says which part of which stream it is', async (t) => {
     t.equal(Buffer.concat(pieces).toString(), 'the stream goes on')
   }
   await t.rejects(openPart(inPieces(image.subarray(0, 31))), { code: 'E_IMAGE', message: /ends within/ })
-  await t.rejects(openPart(inPieces(Buffer.alloc(100))), { code: 'E_IMAGE', message: /not one of the engine/ })
+  await t.rejects(openPart(inPieces(Buffer.alloc(99))), { code: 'E_IMAGE', message: /not one of/ })
 })
