@@ -14,11 +14,11 @@ const xenGuest: GuestKind = {
 }
 /** Emulated twice over, on processors that all else shares: what is only slow is not to be taken for dead. */
 export const patient = {
-  checkpoint_interval: '2s', heartbeat: '{ interval: 500ms, misses: 8 }', lease: '4s',
+  checkpoint_interval: '2s', heartbeat: '{ interval: 1s, misses: 4 }', lease: '4s',
   replay: '{ timeout: 10s }'
 } as const
 /** Above all for the first checkpoint, which has all of the domain's memory. In milliseconds. */
-const patienceMs = 180_000
+const patienceMs = 300_000
 const toldLines = 40
 
 export interface XenClusterOptions
