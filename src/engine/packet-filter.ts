@@ -4,7 +4,7 @@ import { TailgateError } from '../base/errors.ts'
 import { withSystemPrograms } from './system-programs.ts'
 
 /** How long one order may take, in milliseconds: well above what a loaded machine needs for it. */
-const answerMs = 2000
+const answerMs = 10_000
 /** Orders that may wait for their answer; the owner gives them one after another. */
 const waitingMax = 16
 /** Lines of one answer that are kept for the sentence of an error. */

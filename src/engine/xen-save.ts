@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { constants, openSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
+import { Socket } from 'node:net'
 import { join } from 'node:path'
 import { TailgateError } from '../base/errors.ts'
 import { growPipe, shrinkPipe } from '../net/libc.ts'
@@ -132,10 +133,7 @@ class Saving {
 export async function* saveDomain(
   { domain, directory, check, paused }: SaveOptions, standing: () => Promise<void>
 ): AsyncGenerator<Uint8Array, void> {
-  const path = join(directory, 'save')
-  await mkdir(directory, { recursive: true, mode: 0o700 })
-  await rm(path, { force: true })
-  await runSystemProgram('the domain cannot be handed over', 'mkfifo', [path])
+  const path = await newPipe(directory, 'save')
   const saving = new Saving(domain, path, check)
   let stoodAt = 0
   try {
@@ -158,13 +156,22 @@ export async function* saveDomain(
   }
 }
 
-/** Makes a domain of a stream that `xl save` has written; it stands. Rejects with E_IMAGE and E_ENGINE. */
+/**
+ * Makes a domain of a stream that `xl save` has written; it stands. Rejects with E_IMAGE and E_ENGINE.
+ *
+ * @param directory for the pipe by which xl takes the domain
+ */
 export async function restoreDomain(
-  bytes: AsyncIterable<Uint8Array>, check: (json: string) => void
+  bytes: AsyncIterable<Uint8Array>, directory: string, check: (json: string) => void
 ): Promise<void> {
-  const { child, ending } = spawnXl(['restore', '-p', '/dev/stdin'], ['pipe', 'ignore', 'pipe'])
-  const { stdin } = child
-  stdin?.on('error', () => undefined)
+  const path = await newPipe(directory, 'restore')
+  // Open for reading too, because xl has yet to come; so its end must be told here.
+  const input = new Socket({
+    fd: openSync(path, constants.O_RDWR | constants.O_NONBLOCK), readable: false, writable: true
+  })
+  input.on('error', () => undefined)
+  const { child, ending } = spawnXl(['restore', '-p', path], ['ignore', 'ignore', 'pipe'])
+  void ending.then(() => { input.destroy() })
   let isWhole = false
   const stream = new XenStream({
     configured: check, began: () => undefined, ended: () => undefined, finished: () => { isWhole = true }
@@ -172,15 +179,25 @@ export async function restoreDomain(
   try {
     for await (const piece of bytes) {
       stream.push(piece)
-      if (stdin?.destroyed === false && !stdin.write(piece)) await drained(stdin)
+      if (!input.destroyed && !input.write(piece)) await drained(input)
     }
     if (!isWhole) throw new TailgateError('E_IMAGE', 'the image is cut off')
   } catch (error) {
     child.kill('SIGKILL')
     await ending
     throw error
+  } finally {
+    await rm(path, { force: true })
   }
-  stdin?.end()
   const { status, words } = await ending
   if (status !== 0) throw new TailgateError('E_ENGINE', `xl restore has failed: ${words}`)
+}
+
+/** A pipe with a name, in a directory of the guest's. Rejects with E_ENGINE. */
+async function newPipe(directory: string, name: string): Promise<string> {
+  const path = join(directory, name)
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  await rm(path, { force: true })
+  await runSystemProgram('the domain cannot be handed over', 'mkfifo', [path])
+  return path
 }

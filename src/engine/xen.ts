@@ -56,13 +56,15 @@ export class XenEngine implements Engine {
   #images: RemusImages | undefined
   #checkpointing = false
   #receiver: RemusReceiver | undefined
+  /** A standby that has failed is being cleared away. */
+  #dropping: Promise<void> | undefined
 
   constructor(options: XenEngineOptions) {
     const { domain, network, bridge, mac } = options
     this.#options = options
     this.#place = { domain, device: network.device, bridge, mac }
     if (options.checkpoints === 'remus') this.absorb = image => this.#absorb(image)
-    network.onFailure = reason => { this.#fail(`its network is gone: ${reason}`) }
+    network.onFailure = reason => { this.#networkFailed(reason) }
   }
 
   get condition(): GuestCondition { return this.#condition }
@@ -142,7 +144,7 @@ export class XenEngine implements Engine {
         await this.#release(part)
       } else {
         await this.#options.network.prepare()
-        await restoreDomain(bytes, json => { this.#check(json) })
+        await restoreDomain(bytes, this.#options.directory, json => { this.#check(json) })
       }
       await this.#hold()
     } catch (error) {
@@ -171,7 +173,8 @@ export class XenEngine implements Engine {
     this.#id = undefined
     this.#watch?.stop()
     const { network } = this.#options
-    await network.shut()
+    // A gate that is not there cannot be shut; the domain's end is what counts.
+    await network.shut().catch(() => undefined)
     await this.#dropReceiver()
     await this.#xl.destroy(this.#place.domain)
     this.#images?.kill()
@@ -232,6 +235,13 @@ export class XenEngine implements Engine {
     await receiver.release()
   }
 
+  /** Nobody could shut out a guest any more whose gate does not obey: it is ended. */
+  #networkFailed(reason: string): void {
+    if (this.#condition !== 'running') return
+    this.#fail(`its network is gone: ${reason}`)
+    this.#xl.destroy(this.#place.domain).catch(() => undefined)
+  }
+
   /** The stream that goes on, or one that begins: then the one before must be over. */
   async #imagesFor(builds: boolean, periodMs: number): Promise<RemusImages> {
     const { domain } = this.#place
@@ -260,6 +270,7 @@ export class XenEngine implements Engine {
   }
 
   async #beginReceiving(part: XenPart): Promise<void> {
+    await this.#dropping
     if (this.#receiver !== undefined) {
       await this.#dropReceiver()
       this.onStandbyLost?.('a new stream of checkpoints takes the place of the standby')
@@ -269,13 +280,14 @@ export class XenEngine implements Engine {
     receiver.onLost = reason => {
       if (this.#receiver !== receiver) return
       this.#receiver = undefined
-      void receiver.destroy().catch(() => undefined)
+      this.#dropping = receiver.destroy().catch(() => undefined)
       this.onStandbyLost?.(reason)
     }
     this.#receiver = receiver
   }
 
   async #dropReceiver(): Promise<void> {
+    await this.#dropping
     const receiver = this.#receiver
     this.#receiver = undefined
     await receiver?.destroy()

@@ -61,7 +61,7 @@ export interface ClusterOptions extends Omit<NetworkLabOptions, 'hosts'> {
   readonly agentMetrics?: string
   /** What the hosts are; machines of the lab, with agent files of the guest's kind, if it is left out. */
   readonly machines?: HostMachines
-  /** How long the guest may take to be protected, or a failover, if not as long as any event. Milliseconds. */
+  /** How long the guest may take to be protected, or a failover; if left out, as any event. In ms. */
   readonly patienceMs?: number
 }
 

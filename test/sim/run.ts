@@ -66,7 +66,9 @@ function live(world: World): void {
 function isProtected(world: World): boolean {
   // Without floors no checkpoint counts while a connection is older than the history.
   const protection = world.gateway.core?.protection
-  if (world.scenario.floors === 'never') return protection?.state !== 'failing-over'
+  if (world.scenario.floors === 'never') {
+    return protection?.state !== 'failing-over' && world.gateway.core?.active?.condition === 'running'
+  }
   if (world.gateway.core?.settings.onDivergence === 'stop' && protection?.state === 'lost') return true
   return protection?.state === 'protected' && !protection.stalled
 }

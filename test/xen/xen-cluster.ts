@@ -56,7 +56,8 @@ export async function xenCluster(t: Test, options: XenClusterOptions): Promise<X
 /** The end of every log, where something went wrong. */
 function tellOf(t: Test, cluster: Cluster): void {
   for (const name of cluster.started) {
-    const said = cluster.process(name).log.words.split('\n').filter((line) => !line.includes('connection.end'))
+    const { words } = cluster.process(name).log
+    const said = words.split('\n').filter((line) => !line.includes('connection.end'))
     t.comment(`${name}:\n${said.slice(-toldLines).join('\n')}`)
   }
 }

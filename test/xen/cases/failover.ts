@@ -12,6 +12,8 @@ import { figuresOf, guestMac, xenCluster } from '../xen-cluster.ts'
 
 t.setTimeout(600_000)
 t.comment('timeout=600000')
+/** A new host takes the place of the dead one, and the other one dies, too: emulated, that takes minutes. */
+const isLong = process.env.TAILGATE_TEST_ROUNDS !== undefined
 /** The moment of the kill is chosen from so many replies after a checkpoint that counts. */
 const killWithinReplies = 400
 
@@ -41,10 +43,12 @@ void t.test('a domain goes on elsewhere when its host dies whole', async (t) => 
   t.ok(spoken.count > 0, 'the guest speaks from where it is now')
   figuresOf(t, cluster, 'host-a')
 
-  await cluster.bringBack('host-a')
-  allRight(t, await load.heard())
-  t.match(await cluster.failOverFrom('host-b'), { from: 'host-b', to: 'host-a', generation: 3 })
-  allRight(t, await load.heard())
+  if (isLong) {
+    await cluster.bringBack('host-a')
+    allRight(t, await load.heard())
+    t.match(await cluster.failOverFrom('host-b'), { from: 'host-b', to: 'host-a', generation: 3 })
+    allRight(t, await load.heard())
+  }
   const figures = await load.finish()
   allRight(t, figures)
   t.comment(JSON.stringify(figures))
