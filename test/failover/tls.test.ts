@@ -61,9 +61,10 @@ void t.test('links, checkpoints and a failover go through TLS with certificates 
   const client = await Client.open(service)
   t.equal(await client.ask('INCR n', ':1\r\n'), ':1\r\n')
   const admin = join(directory, 'gateway', 'admin.sock')
+  const isProtected = gateway.log.next('guest.protected')
   t.match(await askFailover(admin, { guest: 'demo', acceptLoss: false }, 40_000), { generation: 2 })
   t.equal(await client.ask('INCR n', ':2\r\n'), ':2\r\n')
-  await gateway.log.next('guest.protected')
+  await isProtected
   t.match((await askStatus(admin)).guests[0], { activeHost: 'host-b', protection: { state: 'protected' } })
 
   const stranger = await start('stranger', 'gateway',
