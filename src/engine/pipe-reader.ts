@@ -1,7 +1,11 @@
 import { Socket, type OnReadOpts, type SocketConstructorOpts } from 'node:net'
+import { growPipe, pipeBytes, shrinkPipe } from '../net/libc.ts'
 
 /** Bytes are handed on in pieces of at most so many. */
 const slabBytes = 256 * 1024
+/** One page holds a writer; much room lets it go on early. In bytes. */
+const narrowBytes = 4096
+const wideBytes = 1 << 20
 
 export interface PipeReaderEvents {
   /** So many bytes may be read before something is decided; at least one is. */
@@ -15,12 +19,14 @@ export interface PipeReaderEvents {
 }
 
 /**
- * Reads a pipe no further than it is told to: what is not read stays in the pipe, and holds its writer.
+ * Reads a pipe no further than it is told to: what is not read stays in the pipe, and holds its writer, the
+ * more surely the less the pipe takes.
  *
  *   pipe ── at most `wanted` bytes at a time ──► slab ──► pieces
  */
 export class PipeReader {
   readonly #events: PipeReaderEvents
+  readonly #descriptor: number
   readonly #socket: Socket
   #slab = Buffer.allocUnsafe(slabBytes)
   /** What of the slab was handed on, and what was read into it. */
@@ -32,6 +38,7 @@ export class PipeReader {
   /** The descriptor is this reader's from now on. */
   constructor(descriptor: number, events: PipeReaderEvents) {
     this.#events = events
+    this.#descriptor = descriptor
     // The constructor takes `onread` as connect() does, which its type does not say.
     const options: SocketConstructorOpts & { readonly onread: OnReadOpts } = {
       fd: descriptor, readable: true, writable: false,
@@ -41,6 +48,22 @@ export class PipeReader {
     this.#socket.on('error', error => { this.#end(error) })
     this.#socket.on('end', () => { this.#end(undefined) })
     this.#socket.resume()
+  }
+
+  /** How much the pipe takes without being read, if it is as little as can be; undefined if it is more. */
+  get narrowness(): number | undefined {
+    const bytes = pipeBytes(this.#descriptor)
+    return bytes <= narrowBytes ? bytes : undefined
+  }
+
+  /** Takes the pipe's room, unless more is in it. */
+  narrow(): void {
+    if (!this.#over) shrinkPipe(this.#descriptor, narrowBytes)
+  }
+
+  /** Gives it room again. */
+  widen(): void {
+    if (!this.#over) growPipe(this.#descriptor, wideBytes)
   }
 
   /** Nothing more is read until {@link goOn}. */

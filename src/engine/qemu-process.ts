@@ -3,10 +3,10 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { messageOf, TailgateError } from '../base/errors.ts'
-import { drained } from './drained.ts'
 import type { QemuMachine } from './qemu-machine.ts'
 import { beginLoading } from './qemu-migration.ts'
 import { QmpClient } from './qmp.ts'
+import { writeDrained } from './write-drained.ts'
 
 /** What of QEMU's last words is kept for the reason of its end, in characters. */
 const lastWordsMax = 2000
@@ -90,7 +90,7 @@ export class QemuProcess implements QemuMachine {
   async load(stream: AsyncIterable<Uint8Array>, timeoutMs: number): Promise<void> {
     const loading = await beginLoading(this.qmp, `fd:${incomingDescriptor}`, timeoutMs)
     for await (const bytes of stream) {
-      if (!this.#incoming.write(bytes)) await drained(this.#incoming)
+      await writeDrained(this.#incoming, bytes)
     }
     this.#incoming.end()
     const status = await loading.over.catch(async (cause: unknown) => {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { TailgateError } from '../base/errors.ts'
 import { invariant } from '../base/invariant.ts'
+import { Course } from './course.ts'
 import { RemusSender } from './remus-sender.ts'
 import { partHeader } from './xen-image.ts'
 import type { XenCheckpoint } from './xen-stream.ts'
@@ -38,9 +39,7 @@ export class RemusImages {
   readonly #id = randomBytes(16).toString('hex')
   #sender: RemusSender | undefined
   #index = 0
-  readonly #waiting: (Uint8Array | Happening)[] = []
-  #waitingBytes = 0
-  #wake: (() => void) | undefined
+  readonly #course = new Course<Happening>()
   /** Somebody takes an image. */
   #taking = false
   /** The next checkpoint that begins is to have a mark. */
@@ -48,8 +47,6 @@ export class RemusImages {
   #isFirstPass = true
   /** Since when the domain stands for the checkpoint that was asked for, by performance.now(). */
   #stoodAt: number | undefined
-  /** Why nothing more comes. */
-  #ended: string | undefined
 
   private constructor(options: RemusImagesOptions) {
     this.#options = options
@@ -72,7 +69,7 @@ export class RemusImages {
   get gone(): Promise<unknown> { return this.#sender?.gone ?? Promise.resolve() }
   get periodMs(): number { return this.#options.periodMs }
   /** Nothing more comes of it: a new stream begins with the whole domain. */
-  get over(): boolean { return this.#ended !== undefined }
+  get over(): boolean { return this.#course.over }
 
   /**
    * The next image. `standing` is awaited while the domain stands. Whatever ends this before its end ends the
@@ -85,9 +82,11 @@ export class RemusImages {
     try {
       yield partHeader({ stream: this.#id, index: this.#index })
       while (!done) {
-        const next = await this.#take()
-        if (next instanceof Uint8Array) yield next
-        else if (next.type === 'whole') done = mustBeHeld(next.held)
+        const next = await this.#course.next()
+        if (next instanceof Uint8Array) {
+          if (this.#course.bytes <= firstPassBytesMax) this.#sender?.resume()
+          yield next
+        } else if (next.type === 'whole') done = mustBeHeld(next.held)
         else {
           await standing()
           this.#sender?.goOn()
@@ -121,15 +120,15 @@ export class RemusImages {
   #stands(): boolean {
     if (!this.#asked) return false
     this.#stoodAt = performance.now()
-    this.#add({ type: 'stands' })
+    this.#course.add({ type: 'stands' })
     return true
   }
 
   #put(piece: Uint8Array): void {
-    this.#waitingBytes += piece.length
-    this.#add(piece)
-    if (this.#isFirstPass && this.#waitingBytes > firstPassBytesMax) this.#sender?.pause()
-    else if (this.#waitingBytes > waitingBytesMax) {
+    this.#course.add(piece)
+    const { bytes } = this.#course
+    if (this.#isFirstPass && bytes > firstPassBytesMax) this.#sender?.pause()
+    else if (bytes > waitingBytesMax) {
       void this.close('checkpoints come faster than they can be sent to the backup')
     }
   }
@@ -143,35 +142,11 @@ export class RemusImages {
     this.#options.paused(performance.now() - this.#stoodAt, checkpoint.pages)
     this.#stoodAt = undefined
     this.#asked = false
-    this.#add({ type: 'whole', held })
-  }
-
-  #add(next: Uint8Array | Happening): void {
-    this.#waiting.push(next)
-    this.#wake?.()
+    this.#course.add({ type: 'whole', held })
   }
 
   #end(reason: string): void {
-    this.#ended ??= reason
-    this.#wake?.()
-  }
-
-  async #take(): Promise<Uint8Array | Happening> {
-    for (;;) {
-      if (this.#ended !== undefined) throw new TailgateError('E_ENGINE', this.#ended)
-      const next = this.#waiting.shift()
-      if (next === undefined) {
-        await new Promise<void>(resolve => { this.#wake = resolve })
-        continue
-      }
-      if (next instanceof Uint8Array) this.#taken(next.length)
-      return next
-    }
-  }
-
-  #taken(bytes: number): void {
-    this.#waitingBytes -= bytes
-    if (this.#waitingBytes <= firstPassBytesMax) this.#sender?.resume()
+    this.#course.end(new TailgateError('E_ENGINE', reason))
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Writable } from 'node:stream'
 import { TailgateError } from '../base/errors.ts'
 import { invariant } from '../base/invariant.ts'
-import { drained } from './drained.ts'
+import { writeDrained } from './write-drained.ts'
 import type { XenPart } from './xen-image.ts'
 import { XenStream } from './xen-stream.ts'
 import { spawnXl, type Xl, type XlProcess } from './xl.ts'
@@ -91,7 +91,7 @@ export class RemusReceiver {
   }
 
   async #write(piece: Uint8Array): Promise<void> {
-    if (!this.#input.destroyed && !this.#input.write(piece)) await drained(this.#input)
+    await writeDrained(this.#input, piece)
     if (!this.#input.destroyed) return
     const { words } = await this.#process.ending
     throw new TailgateError('E_ENGINE', `xl migrate-receive has ended: ${words}`)

@@ -1,7 +1,6 @@
 import { constants, openSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
 import { messageOf, TailgateError } from '../base/errors.ts'
-import { growPipe, pipeBytes, shrinkPipe } from '../net/libc.ts'
 import { PipeReader } from './pipe-reader.ts'
 import { XenStream, type XenCheckpoint } from './xen-stream.ts'
 import { spawnXl, type XlProcess } from './xl.ts'
@@ -17,9 +16,6 @@ const transport = `exec 4<&0; echo '${banner}'; echo $$ >&3; read -r _ <&3`
 
 /** How long xl may take to come to its transport, in milliseconds. */
 const startMsMax = 30_000
-/** One page holds the writer of a checkpoint; much room lets it go on early. In bytes. */
-const heldPipeBytes = 4096
-const widePipeBytes = 1 << 20
 /** The reader of the pipe has taken so much of a checkpoint when it hears that it began. */
 const recordHeaderBytes = 8
 
@@ -53,7 +49,6 @@ export class RemusSender {
   readonly #events: RemusEvents
   readonly #xl: XlProcess
   readonly #wait: Duplex
-  readonly #pipe: number
   readonly #reader: PipeReader
   readonly #stream: XenStream
   #holding = false
@@ -65,7 +60,6 @@ export class RemusSender {
     this.#events = events
     this.#xl = xl
     this.#wait = wait
-    this.#pipe = pipe
     this.#stream = new XenStream({
       configured: json => { events.configured(json) },
       began: () => { this.#began() },
@@ -105,7 +99,7 @@ export class RemusSender {
   goOn(): void {
     if (!this.#holding || this.#over) return
     this.#holding = false
-    growPipe(this.#pipe, widePipeBytes)
+    this.#reader.widen()
     this.#reader.goOn()
   }
 
@@ -134,8 +128,8 @@ export class RemusSender {
   #began(): void {
     this.#reader.hand()
     // It may have begun before the pipe could be shrunk: then nothing holds it.
-    const capacity = pipeBytes(this.#pipe)
-    if (capacity > heldPipeBytes || !this.#events.stands()) return
+    const capacity = this.#reader.narrowness
+    if (capacity === undefined || !this.#events.stands()) return
     this.#holding = true
     this.#reader.hold()
     this.#heldBy = capacity
@@ -147,7 +141,7 @@ export class RemusSender {
     this.#heldBy = undefined
     // What fits into the pipe is written, and the domain runs on, whoever reads.
     const held = heldBy !== undefined && checkpoint.bytes - recordHeaderBytes > heldBy
-    shrinkPipe(this.#pipe, heldPipeBytes)
+    this.#reader.narrow()
     this.#events.whole(checkpoint, held)
   }
 

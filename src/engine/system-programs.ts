@@ -4,13 +4,16 @@ import { messageOf, TailgateError } from '../base/errors.ts'
 /** How long a program that sets something in the kernel may take, in milliseconds. */
 const timeoutMs = 5000
 
+/** The Debian packages of programs that are not of iproute2. */
+const packages: Readonly<Record<string, string>> = { mkfifo: 'coreutils' }
+
 /** An environment in which what Debian puts into /usr/sbin is found, and messages are in English. */
 export function withSystemPrograms(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return { ...env, PATH: `${env.PATH ?? '/usr/bin:/bin'}:/usr/sbin:/sbin`, LC_ALL: 'C' }
 }
 
 /**
- * Runs a program of iproute2 (`ip`, `bridge`) and resolves with what it says. Rejects with E_ENGINE and one
+ * Runs a program like `ip` or `bridge` and resolves with what it says. Rejects with E_ENGINE and one
  * sentence: `what` could not be done, and why.
  */
 export function runSystemProgram(what: string, program: string, args: readonly string[]): Promise<string> {
@@ -26,7 +29,7 @@ export function runSystemProgram(what: string, program: string, args: readonly s
 
 function reasonOf(program: string, error: Error, stderr: string): string {
   if ('code' in error && error.code === 'ENOENT') {
-    return `there is no ${program} on this host; install the package iproute2`
+    return `there is no ${program} on this host; install the package ${packages[program] ?? 'iproute2'}`
   }
   if (/Operation not permitted|Permission denied/.test(stderr)) {
     return 'this process may not do that; give it CAP_NET_ADMIN, with systemd by AmbientCapabilities='

@@ -9,6 +9,7 @@ export interface XenPlace {
   readonly device: string
   readonly bridge: string
   readonly mac: string
+  readonly checkpoints: 'remus' | 'save'
 }
 
 /** Throws E_ENGINE unless this is the domain that the place is for. */
@@ -18,8 +19,14 @@ export function mustFit(found: XenDescription, place: XenPlace): void {
   throw new TailgateError('E_ENGINE', `the domain ${place.domain} cannot be protected: ${problem}`)
 }
 
-function problemOf({ name, cards, writableDisks }: XenDescription, place: XenPlace): string | undefined {
+function problemOf(
+  { name, type, cards, writableDisks }: XenDescription, place: XenPlace
+): string | undefined {
   if (name !== place.domain) return `it is called ${name}`
+  if (type === 'pv' && place.checkpoints === 'remus') {
+    return 'it is paravirtualised (PV), and Xen can tell which pages change only for PVH and HVM: say '
+      + '`checkpoints: save`, or make it one of them'
+  }
   if (writableDisks.length > 0) {
     return `it can write to its disk ${writableDisks.join(', ')}, which no checkpoint of Xen's would hold: `
       + 'make it read-only, or let the guest write to a file server that is the same for all hosts'

@@ -4,17 +4,14 @@ import { mkdir, rm } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
 import { TailgateError } from '../base/errors.ts'
-import { growPipe, shrinkPipe } from '../net/libc.ts'
-import { drained } from './drained.ts'
+import { Course } from './course.ts'
 import { PipeReader } from './pipe-reader.ts'
 import { runSystemProgram } from './system-programs.ts'
+import { writeDrained } from './write-drained.ts'
 import { partHeader } from './xen-image.ts'
 import { XenStream } from './xen-stream.ts'
 import { spawnXl, type XlProcess } from './xl.ts'
 
-/** Much less than a domain: xl cannot have written all of one before the mark is there. In bytes. */
-const heldPipeBytes = 4096
-const widePipeBytes = 1 << 20
 /** What of the image waits for whoever takes it before nothing more is read. In bytes. */
 const waitingBytesMax = 64 * 1024 * 1024
 
@@ -28,38 +25,32 @@ export interface SaveOptions {
   paused(ms: number): void
 }
 
-type Happening = Uint8Array | 'stands' | 'finished'
-
 /** What an `xl save` has written, as it comes. */
 class Saving {
   readonly xl: XlProcess
   readonly #reader: PipeReader
-  readonly #pipe: number
-  readonly #waiting: Happening[] = []
-  #waitingBytes = 0
+  readonly #course = new Course<'stands' | 'finished'>()
   #standing = false
-  #wake: (() => void) | undefined
-  #failure: unknown
-  #over = false
 
   constructor(domain: string, path: string, check: (json: string) => void) {
     // Open for writing too: without a writer a pipe would have ended before xl has come.
-    this.#pipe = openSync(path, constants.O_RDWR | constants.O_NONBLOCK)
-    shrinkPipe(this.#pipe, heldPipeBytes)
+    const pipe = openSync(path, constants.O_RDWR | constants.O_NONBLOCK)
     const stream = new XenStream({
       configured: check, began: () => undefined, ended: () => undefined,
       pages: () => { this.#stands() },
       finished: () => {
         this.#reader.hand()
-        this.#add('finished')
+        this.#course.add('finished')
       }
     })
-    this.#reader = new PipeReader(this.#pipe, {
+    this.#reader = new PipeReader(pipe, {
       wanted: () => stream.wanted,
       read: bytes => { stream.push(bytes) },
       piece: bytes => { this.#put(bytes) },
       over: error => { this.#end(error) }
     })
+    // Much less than a domain: xl cannot have written all of one before the mark is there.
+    this.#reader.narrow()
     this.xl = spawnXl(['save', '-c', domain, path], ['ignore', 'ignore', 'pipe'])
     void this.xl.ending.then(({ status, words }) => {
       if (status !== 0) this.#end(new TailgateError('E_ENGINE', `xl save has failed: ${words}`))
@@ -67,14 +58,10 @@ class Saving {
   }
 
   /** What comes next. Rejects with why nothing more comes. */
-  async next(): Promise<Happening> {
-    for (;;) {
-      const next = this.#waiting.shift()
-      if (next instanceof Uint8Array) this.#taken(next.length)
-      if (next !== undefined) return next
-      if (this.#over) throw this.#failure
-      await new Promise<void>(resolve => { this.#wake = resolve })
-    }
+  async next(): Promise<Uint8Array | 'stands' | 'finished'> {
+    const next = await this.#course.next()
+    if (!this.#standing && this.#course.bytes <= waitingBytesMax) this.#reader.goOn()
+    return next
   }
 
   /** Rejects with E_ENGINE unless xl, which has written all, ends well: the domain runs on by then. */
@@ -85,13 +72,12 @@ class Saving {
 
   goOn(): void {
     this.#standing = false
-    growPipe(this.#pipe, widePipeBytes)
+    this.#reader.widen()
     this.#reader.goOn()
   }
 
   /** Reads no more: an xl that is still writing fails, and has the domain run on. */
   close(): void {
-    this.#over = true
     this.#reader.close()
   }
 
@@ -99,30 +85,18 @@ class Saving {
     this.#reader.hand()
     this.#standing = true
     this.#reader.hold()
-    this.#add('stands')
+    this.#course.add('stands')
   }
 
   #put(bytes: Uint8Array): void {
-    this.#waitingBytes += bytes.length
-    this.#add(bytes)
-    if (this.#waitingBytes > waitingBytesMax) this.#reader.hold()
-  }
-
-  #taken(bytes: number): void {
-    this.#waitingBytes -= bytes
-    if (this.#waitingBytes <= waitingBytesMax && !this.#standing && !this.#over) this.#reader.goOn()
-  }
-
-  #add(next: Happening): void {
-    this.#waiting.push(next)
-    this.#wake?.()
+    this.#course.add(bytes)
+    if (this.#course.bytes > waitingBytesMax) this.#reader.hold()
   }
 
   #end(error: unknown): void {
-    if (this.#over) return
-    this.#failure = error ?? new TailgateError('E_ENGINE', 'xl save has ended its stream too early')
+    this.#course.end(error instanceof Error ? error
+      : new TailgateError('E_ENGINE', 'xl save has ended its stream too early'))
     this.close()
-    this.#wake?.()
   }
 }
 
@@ -179,7 +153,7 @@ export async function restoreDomain(
   try {
     for await (const piece of bytes) {
       stream.push(piece)
-      if (!input.destroyed && !input.write(piece)) await drained(input)
+      await writeDrained(input, piece)
     }
     if (!isWhole) throw new TailgateError('E_IMAGE', 'the image is cut off')
   } catch (error) {

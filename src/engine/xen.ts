@@ -9,7 +9,7 @@ import { mustFit, type XenPlace } from './xen-domain.ts'
 import { openPart, type XenPart } from './xen-image.ts'
 import { restoreDomain, saveDomain } from './xen-save.ts'
 import { XenWatch } from './xen-watch.ts'
-import { describedIn, Xl, type XenDescription } from './xl.ts'
+import { describedIn, Xl } from './xl.ts'
 
 export interface XenEngineOptions {
   /** The domain's name, the same on every host. */
@@ -60,10 +60,10 @@ export class XenEngine implements Engine {
   #dropping: Promise<void> | undefined
 
   constructor(options: XenEngineOptions) {
-    const { domain, network, bridge, mac } = options
+    const { domain, network, bridge, mac, checkpoints } = options
     this.#options = options
-    this.#place = { domain, device: network.device, bridge, mac }
-    if (options.checkpoints === 'remus') this.absorb = image => this.#absorb(image)
+    this.#place = { domain, device: network.device, bridge, mac, checkpoints }
+    if (checkpoints === 'remus') this.absorb = image => this.#absorb(image)
     network.onFailure = reason => { this.#networkFailed(reason) }
   }
 
@@ -100,7 +100,7 @@ export class XenEngine implements Engine {
     }
     try {
       if (!isFound && config !== undefined) await this.#xl.create(config)
-      this.#mustFit(await this.#xl.describe(domain))
+      mustFit(await this.#xl.describe(domain), this.#place)
       await network.open()
       await this.#hold()
     } catch (error) {
@@ -194,14 +194,7 @@ export class XenEngine implements Engine {
 
   /** A stream's description of its domain must be what the gate of this host is laid for. */
   #check(json: string): void {
-    this.#mustFit(describedIn(json))
-  }
-
-  #mustFit(found: XenDescription): void {
-    mustFit(found, this.#place)
-    if (found.type !== 'pv' || this.#options.checkpoints === 'save') return
-    throw new TailgateError('E_ENGINE', `the domain ${found.name} is paravirtualised (PV), and Xen can tell `
-      + 'which pages change only for PVH and HVM: say `checkpoints: save`, or make it one of them')
+    mustFit(describedIn(json), this.#place)
   }
 
   /** Takes the domain that runs under the name for the guest. */

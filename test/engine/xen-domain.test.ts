@@ -6,7 +6,9 @@ import { inPieces } from './compliance.ts'
 
 // What a domain must be, and what an image says of itself.
 
-const place = { domain: 'shop', device: 'shop0', bridge: 'guests', mac: '00:16:3e:00:00:09' }
+const place = {
+  domain: 'shop', device: 'shop0', bridge: 'guests', mac: '00:16:3e:00:00:09', checkpoints: 'remus'
+} as const
 const card = { devid: 0, mac: place.mac, bridge: 'guests', ifname: 'shop0', nictype: 'vif' }
 const domain = { c_info: { type: 'pvh', name: 'shop' }, b_info: {}, nics: [card] }
 
@@ -24,6 +26,7 @@ void t.test('a domain fits its place, or is refused with the reason', (t) => {
   t.equal(wrong({}), '')
   t.equal(wrong({ disks: [{ vdev: 'xvda', readwrite: 0 }, { vdev: 'xvdb' }] }), '', 'disks to be read')
   t.match(wrong({ disks: [{ vdev: 'xvda', readwrite: 1 }] }), /it can write to its disk xvda/)
+  t.match(wrong({ c_info: { type: 'pv', name: 'shop' } }), /paravirtualised \(PV\).*`checkpoints: save`/)
   t.match(wrong({ c_info: { type: 'pvh', name: 'other' } }), /it is called other/)
   t.match(wrong({ nics: [card, { ...card, devid: 1 }] }), /it has 2 network cards/)
   t.match(wrong({ nics: [] }), /it has 0 network cards/)
