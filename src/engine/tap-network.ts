@@ -1,22 +1,12 @@
 import { crc32 } from 'node:zlib'
 import { TailgateError } from '../base/errors.ts'
-import { announcementsOf, macBytes } from './announcement.ts'
-import { Bridge } from './bridge.ts'
-import type { GuestNetwork } from './guest-network.ts'
-import { LeasedGate } from './leased-gate.ts'
+import { macBytes } from './announcement.ts'
+import { GatedNetwork, type NetworkPlace } from './gated-network.ts'
 import { changeDevice, deviceNamed, setWhereThere } from './network-device.ts'
 
-export interface TapNetworkOptions {
-  /** The guest's name. */
-  readonly guest: string
+export interface TapNetworkOptions extends NetworkPlace {
   /** The name of its device, and of its gate; left out: one is made of the guest's. */
   readonly device?: string
-  /** The bridge that joins guests and gateway on this host; it must be there. */
-  readonly bridge: string
-  /** The guest's MAC address, the same on every host. */
-  readonly mac: string
-  /** The guest's addresses, to be announced; without one only switches are told. */
-  readonly addresses: readonly string[]
   /** The user id of a QEMU that has no CAP_NET_ADMIN of its own, so that it may open the device. */
   readonly owner?: number
 }
@@ -28,7 +18,7 @@ const deviceNameMax = 15
 const ownAlias = 'tailgate'
 
 /**
- * A tap device on a bridge of Linux, behind a {@link LeasedGate}. Needs `nft`, `ip`, CAP_NET_ADMIN, and
+ * A tap device on a bridge of Linux, behind a gate. Needs `nft`, `ip`, CAP_NET_ADMIN, and
  * CAP_NET_RAW to announce.
  *
  * The device outlives the process that opens it (QEMU: `ifname=…,script=no,downscript=no`), and is down
@@ -36,91 +26,57 @@ const ownAlias = 'tailgate'
  * lets the bridge forget that the guest was here. A gate that has expired leaves it up. The device of a
  * machine that somebody else started is only ever adopted, never made anew or removed.
  */
-export class TapNetwork implements GuestNetwork {
-  readonly device: string
-  onFailure: ((reason: string) => void) | undefined
+export class TapNetwork extends GatedNetwork {
   readonly #options: TapNetworkOptions
-  readonly #bridge: Bridge
-  readonly #gate: LeasedGate
   #up = false
 
   /** Throws E_ENGINE for addresses that are none. */
   constructor(options: TapNetworkOptions) {
+    super(options, { device: options.device ?? deviceNameOf(options.guest) })
     this.#options = options
-    const device = options.device ?? deviceNameOf(options.guest)
-    this.device = device
-    this.#bridge = new Bridge(options.bridge, device, announcementsOf(options.mac, options.addresses))
-    this.#gate = new LeasedGate({ device, mac: options.mac }, {
-      isDown: () => !this.#up,
-      setUp: () => this.#setUp(),
-      setDown: () => this.#setDown()
-    }, {
-      onShut: () => { this.#bridge.silence() },
-      onFailure: (reason) => this.onFailure?.(reason)
-    })
   }
 
   prepare(): Promise<void> {
-    this.#forget()
-    return this.#gate.inTurn(async () => {
-      await this.#bridge.check()
+    this.forget()
+    return this.gate.inTurn(async () => {
+      await this.bridge.check()
       if (await this.#ownerOfDevice() === 'others') {
         throw new TailgateError('E_ENGINE', `${this.device} is the device of another program's machine: `
           + 'name another one, or shut that machine down and remove the device')
       }
-      await this.#gate.lay()
+      await this.gate.lay()
       await this.#removeDevice()
       await this.#makeDevice()
     })
   }
 
   adopt(): Promise<void> {
-    this.#forget()
-    return this.#gate.inTurn(async () => {
-      await this.#bridge.check()
+    this.forget()
+    return this.gate.inTurn(async () => {
+      await this.bridge.check()
       await this.#checkDevice()
-      await this.#gate.lay()
-      await this.#setDown()
+      await this.gate.lay()
+      await this.setDown()
       await this.#joinBridge()
     })
   }
 
-  open(): Promise<void> {
-    return this.#gate.open()
-  }
-
-  shut(): Promise<void> {
-    return this.#gate.shut()
-  }
-
-  renewLease(remainingMs: number): void {
-    this.#gate.renewLease(remainingMs)
-  }
-
-  announce(): Promise<void> {
-    return this.#bridge.announce(() => this.#gate.isWanted)
-  }
-
   close(): Promise<void> {
-    this.#forget()
-    return this.#gate.inTurn(async () => {
+    this.forget()
+    return this.gate.inTurn(async () => {
       try {
         // Behind a gate may be the guest of a process before this one: it must not get past it by its end.
-        const isGuarded = await this.#ownerOfDevice() === 'others' && await this.#gate.isLaid()
+        const isGuarded = await this.#ownerOfDevice() === 'others' && await this.gate.isLaid()
         if (isGuarded) await this.#leaveBridge()
         else await this.#removeDevice()
-        await this.#gate.remove()
+        await this.gate.remove()
       } finally {
-        this.#gate.end()
+        this.gate.end()
       }
     })
   }
 
-  /** As if nothing had ever been ordered. */
-  #forget(): void {
-    this.#gate.forget()
-    this.#bridge.silence()
-  }
+  protected get isDown(): boolean { return !this.#up }
 
   async #removeDevice(): Promise<void> {
     this.#up = false
@@ -172,12 +128,12 @@ export class TapNetwork implements GuestNetwork {
     await setWhereThere(this.device, 'taken off the bridge', ['nomaster'])
   }
 
-  async #setUp(): Promise<void> {
+  protected async setUp(): Promise<void> {
     await changeDevice(this.device, 'set up', ['link', 'set', 'dev', this.device, 'up'])
     this.#up = true
   }
 
-  async #setDown(): Promise<void> {
+  protected async setDown(): Promise<void> {
     await changeDevice(this.device, 'taken down', ['link', 'set', 'dev', this.device, 'down'])
     this.#up = false
   }

@@ -1,21 +1,11 @@
 import { TailgateError } from '../base/errors.ts'
-import { announcementsOf } from './announcement.ts'
-import { Bridge } from './bridge.ts'
-import type { GuestNetwork } from './guest-network.ts'
-import { LeasedGate } from './leased-gate.ts'
+import { GatedNetwork, type NetworkPlace } from './gated-network.ts'
 import { devicesNamed, setWhereThere, type DeviceInfo } from './network-device.ts'
 
-export interface VifNetworkOptions {
-  /** The guest's name. */
-  readonly guest: string
+/** Xen's script puts the device on the bridge. */
+export interface VifNetworkOptions extends NetworkPlace {
   /** The name that Xen gives to its device: `vifname` of the domain's configuration. */
   readonly device: string
-  /** The bridge that Xen's script puts the device on; it must be there. */
-  readonly bridge: string
-  /** The guest's MAC address, the same on every host. */
-  readonly mac: string
-  /** The guest's addresses, to be announced; without one only switches are told. */
-  readonly addresses: readonly string[]
 }
 
 /** What Xen adds to `vifname` for the card that it emulates for an HVM guest, which is on the bridge too. */
@@ -27,7 +17,7 @@ const deviceNameMax = 15 - emulated.length
 const unnamed = 'vif'
 
 /**
- * A device of Xen on a bridge of Linux, behind a {@link LeasedGate}. Needs `nft`, `ip`, CAP_NET_ADMIN, and
+ * A device of Xen on a bridge of Linux, behind a gate. Needs `nft`, `ip`, CAP_NET_ADMIN, and
  * CAP_NET_RAW to announce.
  *
  * The device is Xen's: it comes with a domain, named, on the bridge and up, and goes with it, at any moment.
@@ -39,32 +29,21 @@ const unnamed = 'vif'
  *  domain ── vif ── gate ── bridge        the gate is there before the vif is, and stays while the vif is
  * ```
  */
-export class VifNetwork implements GuestNetwork {
-  readonly device: string
-  onFailure: ((reason: string) => void) | undefined
+export class VifNetwork extends GatedNetwork {
   readonly #devices: readonly string[]
-  readonly #bridge: Bridge
-  readonly #gate: LeasedGate
   /** Known to be down, or ordered to be: who opens the gate sets it up. */
   #isDown = false
 
   /** Throws E_ENGINE for addresses that are none, and a device's name that is too long. */
-  constructor({ guest, device, bridge, mac, addresses }: VifNetworkOptions) {
+  constructor(options: VifNetworkOptions) {
+    const { guest, device } = options
     if (device.length > deviceNameMax) {
       throw new TailgateError('E_ENGINE', `${device} is too long a name for the device of ${guest}, to which `
         + `Xen adds ${emulated}: choose a vifname of ${deviceNameMax} characters at most`)
     }
-    this.device = device
-    this.#devices = [device, `${device}${emulated}`]
-    this.#bridge = new Bridge(bridge, device, announcementsOf(mac, addresses))
-    this.#gate = new LeasedGate({ device, also: this.#devices.slice(1), strays: unnamed, mac }, {
-      isDown: () => this.#isDown,
-      setUp: () => this.#setUp(),
-      setDown: () => this.#setDown()
-    }, {
-      onShut: () => { this.#bridge.silence() },
-      onFailure: (reason) => this.onFailure?.(reason)
-    })
+    const also = [`${device}${emulated}`]
+    super(options, { device, also, strays: unnamed })
+    this.#devices = [device, ...also]
   }
 
   /**
@@ -73,62 +52,42 @@ export class VifNetwork implements GuestNetwork {
    * could not be announced.
    */
   prepare(): Promise<void> {
-    this.#forget()
-    return this.#gate.inTurn(async () => {
-      await this.#bridge.check()
-      await this.#bridge.readyToAnnounce()
+    this.forget()
+    return this.gate.inTurn(async () => {
+      await this.bridge.check()
+      await this.bridge.readyToAnnounce()
       await this.#layGate()
     })
   }
 
   /** As {@link prepare}, for a domain that runs: its device must be there, on the bridge. */
   adopt(): Promise<void> {
-    this.#forget()
-    return this.#gate.inTurn(async () => {
-      await this.#bridge.check()
+    this.forget()
+    return this.gate.inTurn(async () => {
+      await this.bridge.check()
       await this.#checkDevice()
-      await this.#bridge.readyToAnnounce()
+      await this.bridge.readyToAnnounce()
       await this.#layGate()
     })
   }
 
-  open(): Promise<void> {
-    return this.#gate.open()
-  }
-
-  shut(): Promise<void> {
-    return this.#gate.shut()
-  }
-
-  renewLease(remainingMs: number): void {
-    this.#gate.renewLease(remainingMs)
-  }
-
-  announce(): Promise<void> {
-    return this.#bridge.announce(() => this.#gate.isWanted)
-  }
-
   /** A gate before a device that is there is shut and stays. No domain may be about to come up. */
   close(): Promise<void> {
-    this.#forget()
-    return this.#gate.inTurn(async () => {
+    this.forget()
+    return this.gate.inTurn(async () => {
       try {
-        if ((await this.#present()).length === 0) await this.#gate.remove()
-        else if (await this.#gate.isLaid()) await this.#gate.shutNow()
+        if ((await this.#present()).length === 0) await this.gate.remove()
+        else if (await this.gate.isLaid()) await this.gate.shutNow()
       } finally {
-        this.#gate.end()
+        this.gate.end()
       }
     })
   }
 
-  /** As if nothing had ever been ordered. */
-  #forget(): void {
-    this.#gate.forget()
-    this.#bridge.silence()
-  }
+  protected get isDown(): boolean { return this.#isDown }
 
   async #layGate(): Promise<void> {
-    await this.#gate.lay()
+    await this.gate.lay()
     // One that comes later is set up by Xen's script; one that is down was left so by a process before.
     this.#isDown = (await this.#present()).some(({ flags }) => !flags.includes('UP'))
   }
@@ -141,7 +100,7 @@ export class VifNetwork implements GuestNetwork {
   /** Throws E_ENGINE unless the device of a domain that runs is there, on the bridge. */
   async #checkDevice(): Promise<void> {
     const { device } = this
-    const bridge = this.#bridge.name
+    const bridge = this.bridge.name
     const [info] = await devicesNamed([device])
     if (info === undefined) {
       throw new TailgateError('E_ENGINE', `there is no device ${device} on this host: start the domain, with `
@@ -153,12 +112,12 @@ export class VifNetwork implements GuestNetwork {
     }
   }
 
-  async #setUp(): Promise<void> {
+  protected async setUp(): Promise<void> {
     await this.#setAll('set up', 'up')
     this.#isDown = false
   }
 
-  async #setDown(): Promise<void> {
+  protected async setDown(): Promise<void> {
     this.#isDown = true
     if (await this.#setAll('taken down', 'down') > 0) return
     throw new TailgateError('E_ENGINE', `there is no device ${this.device} to be taken down: only its gate `
