@@ -1,7 +1,9 @@
 import { crc32 } from 'node:zlib'
 import t from 'tap'
 import { checkpointId, generation, hostName, lsn } from '../../../src/core/ids.ts'
-import { assign, gateway, historyA, historyB, peer, primary, Rig, standing, withPeer } from './rig.ts'
+import {
+  assign, beginning, gateway, historyA, historyB, peer, primary, Rig, standing, withPeer
+} from './rig.ts'
 
 const someBytes = new Uint8Array([9, 8, 7])
 
@@ -317,10 +319,7 @@ void t.test('...and stands alone after anything that went wrong, and for another
 })
 
 void t.test('what is copied while the guest runs goes to the backup at once', t => {
-  const rig = primary()
-  rig.advance(0)
-  rig.answer('persist')
-  rig.advance(0)
+  const rig = beginning()
   const { id, events } = rig.begun()
   events.piece(rig.now, someBytes)
   t.same(rig.said(), ['checkpoint-begin', 'checkpoint-data'], 'it begins with its first piece')
@@ -340,10 +339,7 @@ void t.test('what is copied while the guest runs goes to the backup at once', t 
 })
 
 void t.test('a checkpoint that copies for long is given up an interval after its last piece', t => {
-  const rig = primary()
-  rig.advance(0)
-  rig.answer('persist')
-  rig.advance(0)
+  const rig = beginning()
   rig.ordered()
   const { id, events } = rig.begun()
   rig.advance(34_000)
@@ -358,10 +354,7 @@ void t.test('a checkpoint that copies for long is given up an interval after its
 
 void t.test('a backup may refuse what comes before the mark', t => {
   for (const stands of [false, true]) {
-    const rig = primary()
-    rig.advance(0)
-    rig.answer('persist')
-    rig.advance(0)
+    const rig = beginning()
     const { id, events } = rig.begun()
     events.piece(rig.now, someBytes)
     if (stands) events.standing(rig.now)
@@ -374,10 +367,7 @@ void t.test('a backup may refuse what comes before the mark', t => {
 })
 
 void t.test('a gateway that is back before the guest stands still was not missed', t => {
-  const rig = primary()
-  rig.advance(0)
-  rig.answer('persist')
-  rig.advance(0)
+  const rig = beginning()
   const { id, events } = rig.begun()
   events.piece(rig.now, someBytes)
   rig.ordered()
@@ -387,10 +377,7 @@ void t.test('a gateway that is back before the guest stands still was not missed
   rig.from(assign({ role: 'primary', ...withPeer }), { history: historyA })
   events.standing(rig.now)
   t.match(rig.messages('mark-request'), [{ checkpoint: id }])
-  const alone = primary()
-  alone.advance(0)
-  alone.answer('persist')
-  alone.advance(0)
+  const alone = beginning()
   alone.agent.linkDown(alone.now, gateway)
   alone.ordered()
   alone.begun().events.standing(alone.now)

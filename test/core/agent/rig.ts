@@ -215,12 +215,18 @@ export function primary(some: Partial<Assign> = {}): Rig {
   return rig
 }
 
-/** ...and whose guest stands still for its first checkpoint. */
-export function standing(): Rig {
+/** ...whose engine was told to begin its first checkpoint. */
+export function beginning(): Rig {
   const rig = primary()
   rig.advance(0)
   rig.answer('persist')
   rig.advance(0)
+  return rig
+}
+
+/** ...and whose guest stands still for it. */
+export function standing(): Rig {
+  const rig = beginning()
   rig.checkpoint?.events.standing(rig.now)
   return rig
 }
