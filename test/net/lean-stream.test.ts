@@ -1,6 +1,8 @@
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
+import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import t, { type Test } from 'tap'
+import { madeCertificates } from '../link/certificates.ts'
 import { byteStream, type ByteStream } from '../../src/net/lean-stream.ts'
 
 /** A byte stream and the socket at its other end, which nobody reads yet. */
@@ -65,6 +67,34 @@ void t.test('what the other side does not take waits, and then goes whole and in
   stream.end()
   t.ok((await readAll(far)).equals(Buffer.concat(pieces)), 'the end comes after all of it')
   t.equal(stream.backlog, 0)
+})
+
+void t.test('a long backlog is encrypted bit by bit, in order, and others have their turns', async t => {
+  const { one } = await madeCertificates(t.testdir({}), ['one'])
+  const server = createTlsServer(one).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const accepted = once(server, 'secureConnection') as Promise<[TLSSocket]>
+  const { port } = server.address() as AddressInfo
+  const socket = connectTls({ port, host: '127.0.0.1', ca: one.ca, checkServerIdentity: () => undefined })
+  const [[far]] = await Promise.all([accepted, once(socket, 'secureConnect')])
+  t.teardown(() => {
+    socket.destroy()
+    far.destroy()
+    server.close()
+  })
+  const left: number[] = []
+  const look = (): void => {
+    left.push(stream.backlog)
+    if (stream.backlog > 0) setImmediate(look)
+  }
+  const stream = byteStream(socket, { data: () => undefined, written: () => undefined })
+  const pieces = Array.from({ length: 50 }, (_, n) => Buffer.alloc(200_000 + n, n))
+  for (const piece of pieces) stream.write(piece.subarray(0, 32), [piece.subarray(32), Buffer.alloc(0)])
+  stream.end()
+  setImmediate(look)
+  t.ok((await readAll(far)).equals(Buffer.concat(pieces)))
+  const steps = left.slice(1).map((bytes, at) => (left[at] ?? 0) - bytes)
+  t.ok(Math.max(...steps) <= 2 * 128 * 1024, `between two turns at most ${Math.max(...steps)} bytes went`)
 })
 
 void t.test('a paused stream reads nothing until it is resumed', async t => {
