@@ -99,7 +99,10 @@ export class XenEngine implements Engine {
         + 'create it from: create it, or name its file')
     }
     try {
-      if (!isFound && config !== undefined) await this.#xl.create(config)
+      if (!isFound && config !== undefined) {
+        mustFit(await this.#xl.describeFile(config), this.#place)
+        await this.#xl.create(config)
+      }
       mustFit(await this.#xl.describe(domain), this.#place)
       await network.open()
       await this.#hold()

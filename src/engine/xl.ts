@@ -53,6 +53,12 @@ export class Xl {
     return describedIn(said)
   }
 
+  /** The domain that a configuration would make; nothing is made. */
+  async describeFile(config: string): Promise<XenDescription> {
+    const what = `the domain of ${config} could not be described`
+    return describedIn(await this.#run(what, ['create', '-q', '-n', config]))
+  }
+
   async create(config: string): Promise<void> {
     await this.#run(`the domain of ${config} could not be created`, ['create', config])
   }
@@ -101,7 +107,10 @@ export class Xl {
   }
 }
 
-/** What a description in libxl's JSON says: of `xl list -l`, or of a stream's beginning. Throws E_ENGINE. */
+/**
+ * What a description in libxl's JSON says: of `xl list -l`, `xl create -n` or a stream's beginning. Throws
+ * E_ENGINE.
+ */
 export function describedIn(json: string): XenDescription {
   try {
     const parsed = JSON.parse(json) as Described | readonly { readonly config: Described }[]
