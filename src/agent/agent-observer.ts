@@ -71,6 +71,8 @@ export class AgentObserver implements GuestObserver {
   /** When the checkpoint under way began, and how long the guest stood still for it. */
   #checkpointBegan: Millis | undefined
   #pauseMs: number | null = null
+  /** Pages written since the last checkpoint, where the engine says how many. */
+  #dirtyPages: number | null = null
 
   constructor(guest: string, logger: Logger, metrics: AgentMetrics) {
     this.#guest = guest
@@ -118,8 +120,9 @@ export class AgentObserver implements GuestObserver {
     this.#fsyncSeconds.observe(ms / 1000)
   }
 
-  paused(ms: number): void {
+  paused(ms: number, dirtyPages?: number): void {
     this.#pauseMs = tenths(ms)
+    if (dirtyPages !== undefined) this.#dirtyPages = (this.#dirtyPages ?? 0) + dirtyPages
     this.#metrics.checkpointPauseSeconds.with({ guest: this.#guest }).observe(ms / 1000)
   }
 
@@ -177,8 +180,10 @@ export class AgentObserver implements GuestObserver {
     const durationMs = now - (this.#checkpointBegan ?? now)
     checkpointSeconds.with({ guest }).observe(durationMs / 1000)
     this.#logger.event('checkpoint.stored', {
-      guest, checkpoint: report.checkpoint ?? 0, durationMs: tenths(durationMs), pauseMs: this.#pauseMs
+      guest, checkpoint: report.checkpoint ?? 0, durationMs: tenths(durationMs), pauseMs: this.#pauseMs,
+      dirtyPages: this.#dirtyPages
     })
+    this.#dirtyPages = null
   }
 
   #begun(now: Millis): void {

@@ -42,8 +42,8 @@ export interface GuestObserver {
   stored(bytes: number): void
   appended(bytes: number): void
   fsynced(ms: number): void
-  /** The guest stood still for a mark, for so long. */
-  paused(ms: number): void
+  /** The guest stood still for a mark, for so long; pages written since the one before, where known. */
+  paused(ms: number, dirtyPages?: number): void
   pruned(bytes: number): void
   /** A timer came so much later than it was set for. */
   late(ms: number): void
@@ -94,7 +94,7 @@ export class GuestHost {
       condition: engine.condition, endpoints: engine.endpoints, images: parts.images.images,
       limits: { ...defaultAgentLimits, imageBytesMax: config.limits.imageBytes }
     })
-    engine.onPaused = ms => { options.observer.paused(ms) }
+    engine.onPaused = (ms, dirtyPages) => { options.observer.paused(ms, dirtyPages) }
     engine.onFailure = reason => { this.#tell(at => { this.core.guestFailed(at, reason) }) }
     if (engine.absorb !== undefined) {
       engine.onStandbyLost = reason => { this.#tell(at => { this.core.imagesLost(at, reason) }) }

@@ -10,6 +10,8 @@ import type { XenCheckpoint } from './xen-stream.ts'
 const firstPassBytesMax = 8 * 1024 * 1024
 /** What of a later checkpoint may wait: the domain would stand while nothing is read, so it is given up. */
 const waitingBytesMax = 64 * 1024 * 1024
+/** So much of it waits while the domain stands, before any of it is handed on. */
+const standingBytesMax = waitingBytesMax / 2
 
 /** How long xl may take to notice that nobody reads its stream, beyond its period. In milliseconds. */
 const letGoMsMax = 60_000
@@ -23,7 +25,7 @@ export interface RemusImagesOptions {
   readonly periodMs: number
   /** Told the domain's configuration before anything of it is handed on; what it throws ends the stream. */
   check(json: string): void
-  /** For how long the domain stood at most, and how many of its pages were written. */
+  /** For how long the domain stood for a checkpoint, at most, and how many of its pages were written. */
   paused(ms: number, pages: number): void
 }
 
@@ -45,8 +47,12 @@ export class RemusImages {
   /** The next checkpoint that begins is to have a mark. */
   #asked = false
   #isFirstPass = true
-  /** Since when the domain stands for the checkpoint that was asked for, by performance.now(). */
-  #stoodAt: number | undefined
+  /** When Xen said that a domain stands, since the last checkpoint, by performance.now(). */
+  #suspendedAt: number | undefined
+  /** Since when the domain stands for the checkpoint under way, and whether that was asked for. */
+  #standing: { readonly since: number, readonly asked: boolean } | undefined
+  /** Of a checkpoint for which the domain stands, all was read, or as much as may wait. */
+  #wasRead: (() => void) | undefined
 
   private constructor(options: RemusImagesOptions) {
     this.#options = options
@@ -89,7 +95,7 @@ export class RemusImages {
         } else if (next.type === 'whole') done = mustBeHeld(next.held)
         else {
           await standing()
-          this.#sender?.goOn()
+          await this.#readWhileItStands()
         }
       }
       this.#index++
@@ -111,22 +117,38 @@ export class RemusImages {
     clearTimeout(timer)
   }
 
+  /**
+   * Xen says that a domain stands; nothing of its checkpoint was read by then. It does not say which, so
+   * that a pause may be told too long, and never too short.
+   */
+  suspended(): void {
+    this.#suspendedAt ??= performance.now()
+  }
+
   /** Ends it at once: the domain is gone. */
   kill(): void {
     this.#sender?.kill()
     this.#end('the domain is gone')
   }
 
+  /** Encrypting and sending what was read would take time from reading, for which the domain waits. */
+  #readWhileItStands(): Promise<void> {
+    const wasRead = new Promise<void>(resolve => { this.#wasRead = resolve })
+    this.#sender?.goOn()
+    return wasRead
+  }
+
   #stands(): boolean {
-    if (!this.#asked) return false
-    this.#stoodAt = performance.now()
-    this.#course.add({ type: 'stands' })
-    return true
+    const asked = this.#asked
+    this.#standing = { since: this.#suspendedAt ?? performance.now(), asked }
+    if (asked) this.#course.add({ type: 'stands' })
+    return asked
   }
 
   #put(piece: Uint8Array): void {
     this.#course.add(piece)
     const { bytes } = this.#course
+    if (bytes > standingBytesMax) this.#wasRead?.()
     if (this.#isFirstPass && bytes > firstPassBytesMax) this.#sender?.pause()
     else if (bytes > waitingBytesMax) {
       void this.close('checkpoints come faster than they can be sent to the backup')
@@ -134,19 +156,24 @@ export class RemusImages {
   }
 
   #whole(checkpoint: XenCheckpoint, held: boolean): void {
+    this.#suspendedAt = undefined
     if (checkpoint.number === 0) {
       this.#isFirstPass = false
       return
     }
-    if (this.#stoodAt === undefined) return
-    this.#options.paused(performance.now() - this.#stoodAt, checkpoint.pages)
-    this.#stoodAt = undefined
+    const standing = this.#standing
+    invariant(standing !== undefined, 'a checkpoint after the first pass has begun')
+    this.#standing = undefined
+    this.#options.paused(performance.now() - standing.since, checkpoint.pages)
+    if (!standing.asked) return
     this.#asked = false
     this.#course.add({ type: 'whole', held })
+    this.#wasRead?.()
   }
 
   #end(reason: string): void {
     this.#course.end(new TailgateError('E_ENGINE', reason))
+    this.#wasRead?.()
   }
 }
 

@@ -12,8 +12,11 @@ import { partHeader } from './xen-image.ts'
 import { XenStream } from './xen-stream.ts'
 import { spawnXl, type XlProcess } from './xl.ts'
 
-/** What of the image waits for whoever takes it before nothing more is read. In bytes. */
-const waitingBytesMax = 64 * 1024 * 1024
+/**
+ * What of the image waits for whoever takes it before nothing more is read, in bytes. Much, since the domain
+ * stands until all was read, and sending would take the processor from that.
+ */
+const waitingBytesMax = 1024 * 1024 * 1024
 
 export interface SaveOptions {
   readonly domain: string
@@ -30,6 +33,10 @@ class Saving {
   readonly xl: XlProcess
   readonly #reader: PipeReader
   readonly #course = new Course<'stands' | 'finished'>()
+  readonly #wasRead: Promise<void>
+  #read: (() => void) | undefined
+  /** When xl was seen to have ended, by performance.now(). */
+  endedAt = 0
   #standing = false
 
   constructor(domain: string, path: string, check: (json: string) => void) {
@@ -51,8 +58,11 @@ class Saving {
     })
     // Much less than a domain: xl cannot have written all of one before the mark is there.
     this.#reader.narrow()
+    this.#wasRead = new Promise(resolve => { this.#read = resolve })
     this.xl = spawnXl(['save', '-c', domain, path], ['ignore', 'ignore', 'pipe'])
     void this.xl.ending.then(({ status, words }) => {
+      this.endedAt = performance.now()
+      this.#read?.()
       if (status !== 0) this.#end(new TailgateError('E_ENGINE', `xl save has failed: ${words}`))
     })
   }
@@ -70,10 +80,12 @@ class Saving {
     if (status !== 0) throw new TailgateError('E_ENGINE', `xl save has failed: ${words}`)
   }
 
-  goOn(): void {
+  /** Resolves when xl has ended, and the domain runs on, or when no more may wait. */
+  goOn(): Promise<void> {
     this.#standing = false
     this.#reader.widen()
     this.#reader.goOn()
+    return this.#wasRead
   }
 
   /** Reads no more: an xl that is still writing fails, and has the domain run on. */
@@ -90,7 +102,9 @@ class Saving {
 
   #put(bytes: Uint8Array): void {
     this.#course.add(bytes)
-    if (this.#course.bytes > waitingBytesMax) this.#reader.hold()
+    if (this.#course.bytes <= waitingBytesMax) return
+    this.#reader.hold()
+    this.#read?.()
   }
 
   #end(error: unknown): void {
@@ -119,10 +133,10 @@ export async function* saveDomain(
       }
       stoodAt = performance.now()
       await standing()
-      saving.goOn()
+      await saving.goOn()
     }
     await saving.succeeded()
-    paused(performance.now() - stoodAt)
+    paused(saving.endedAt - stoodAt)
   } finally {
     saving.close()
     await saving.xl.ending

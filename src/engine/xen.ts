@@ -207,7 +207,11 @@ export class XenEngine implements Engine {
     this.#id = id
     this.#condition = 'running'
     this.#watch?.stop()
-    this.#watch = new XenWatch(() => { void this.#look() }, reason => { this.#fail(reason) })
+    const changed = (): void => {
+      this.#images?.suspended()
+      void this.#look()
+    }
+    this.#watch = new XenWatch(changed, reason => { this.#fail(reason) })
   }
 
   /** Whether the guest is still there, by Xen's number: one that was rebooted is another domain. */

@@ -62,7 +62,9 @@ export const logEvents = {
       guest: 'string', checkpoint: 'number', mark: 'number', bytes: 'number', durationMs: 'number?'
     }),
   'checkpoint.stored': event('info', 'the backup has stored a checkpoint of the guest that runs here',
-    { guest: 'string', checkpoint: 'number', durationMs: 'number?', pauseMs: 'number?' }),
+    {
+      guest: 'string', checkpoint: 'number', durationMs: 'number?', pauseMs: 'number?', dirtyPages: 'number?'
+    }),
   'checkpoint.failed': event('warn', 'a checkpoint does not count',
     { guest: 'string', checkpoint: 'number', reason: 'string' }),
 

@@ -63,16 +63,19 @@ class StandIn {
 interface Begun {
   readonly xl: StandIn
   readonly images: RemusImages
-  readonly told: { readonly configured: string[], readonly pages: number[] }
+  readonly told: { readonly configured: string[], readonly pages: number[], readonly paused: number[] }
 }
 
 async function begin(t: Test, check: (json: string) => void = () => undefined): Promise<Begun> {
   const xl = new StandIn(t)
-  const told = { configured: [] as string[], pages: [] as number[] }
+  const told = { configured: [] as string[], pages: [] as number[], paused: [] as number[] }
   const images = await RemusImages.begin({
     domain: 'guest', periodMs: 100,
     check: (json) => { told.configured.push(json); check(json) },
-    paused: (_ms, pages) => { told.pages.push(pages) }
+    paused: (ms, pages) => {
+      told.paused.push(ms)
+      told.pages.push(pages)
+    }
   })
   t.teardown(async () => {
     const closed = images.close('the test is over')
@@ -123,6 +126,20 @@ void t.test(title, async (t) => {
   t.notOk(images.over)
 })
 
+void t.test('a domain has stood since Xen said so, until its checkpoint was read', async (t) => {
+  const begun = await begin(t)
+  const { images, told } = begun
+  const since = performance.now()
+  images.suspended()
+  await take(begun, 1)
+  const [first = 0] = told.paused
+  t.ok(first > 0 && first <= performance.now() - since, String(first))
+  const again = performance.now()
+  await take(begun, 2)
+  const [, second = 0] = told.paused
+  t.ok(second < performance.now() - again, 'what was said before the last checkpoint is over')
+})
+
 void t.test('a checkpoint that nobody had asked for is a part of the next image', async (t) => {
   const begun = await begin(t)
   const { xl } = begun
@@ -131,6 +148,7 @@ void t.test('a checkpoint that nobody had asked for is a part of the next image'
   await xl.until('runs 2')
   const second = await take(begun, 3)
   t.equal(second.index, 1)
+  t.equal(begun.told.paused.length, 3, 'the domain has stood for it, too')
   const all = Buffer.concat([first.bytes, second.bytes])
   t.ok(all.equals(vector.subarray(0, all.length)), 'nothing is lost or added')
   t.notOk(xl.said.includes('mark 2'))

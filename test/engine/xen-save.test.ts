@@ -1,0 +1,89 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import t, { type Test } from 'tap'
+import { openPart, xenHeaderBytes } from '../../src/engine/xen-image.ts'
+import { saveDomain } from '../../src/engine/xen-save.ts'
+import { libxcRecord, recordAt, type StreamRecord } from '../xen/vectors/walk.ts'
+import { inPieces } from './compliance.ts'
+
+// A domain that is saved whole. A script stands in for `xl save`; what a real one does is tried on a real Xen
+// (test/xen).
+
+/** Far more than a pipe takes. */
+const pageRecords = 600
+/** An END of libxc and one of libxl, which have no contents. */
+const ends = Buffer.alloc(16)
+
+/** What `xl save` would write: the beginning of a stream of Remus, with its first pages again and again. */
+function savedStream(): Buffer {
+  const vector = gunzipSync(readFileSync(new URL('../xen/vectors/pvh.stream.gz', import.meta.url)))
+  const isPages = ({ layer, type }: StreamRecord): boolean =>
+    layer === 'libxc' && type === libxcRecord.pageData
+  let record = recordAt(vector, undefined)
+  while (record !== undefined && !isPages(record)) record = recordAt(vector, record)
+  if (record === undefined) throw new Error('the vector has no pages')
+  const pages = vector.subarray(record.at, record.end)
+  return Buffer.concat([vector.subarray(0, record.at), ...Array<Buffer>(pageRecords).fill(pages), ends])
+}
+
+const domain = { domain: 'guest', check: () => undefined } as const
+
+interface StandIn {
+  readonly directory: string
+  /** The file that is there when all was written. */
+  readonly ended: string
+}
+
+/** An `xl` that writes the stream, and ends with that status. */
+function standIn(t: Test, stream: Buffer, status = 0): StandIn {
+  const directory = mkdtempSync(join(tmpdir(), 'tg-save-'))
+  const [source, ended] = [join(directory, 'stream'), join(directory, 'ended')]
+  writeFileSync(source, stream)
+  writeFileSync(join(directory, 'xl'), `#!/bin/sh\ncat ${source} >"$4" && >${ended}\nexit ${status}\n`,
+    { mode: 0o755 })
+  const { PATH } = process.env
+  process.env.PATH = `${directory}:${PATH ?? ''}`
+  t.teardown(() => {
+    process.env.PATH = PATH
+    rmSync(directory, { recursive: true })
+  })
+  return { directory, ended }
+}
+
+void t.test('while the domain stands, what was read of it waits', async (t) => {
+  const stream = savedStream()
+  const { directory, ended } = standIn(t, stream)
+  const pauses: number[] = []
+  const pieces: Uint8Array[] = []
+  let early = 0
+  let marks = 0
+  const standing = (): Promise<void> => {
+    marks++
+    t.notOk(existsSync(ended), 'xl has not written all when the mark is exchanged')
+    return Promise.resolve()
+  }
+  const paused = (ms: number): void => { pauses.push(ms) }
+  for await (const piece of saveDomain({ ...domain, directory, paused }, standing)) {
+    pieces.push(piece)
+    if (marks > 0 && !existsSync(ended)) early++
+  }
+  t.equal(marks, 1)
+  t.equal(early, 0, 'nothing was handed on before xl had ended')
+  t.equal(pauses.length, 1)
+  const whole = Buffer.concat(pieces)
+  t.equal((await openPart(inPieces(whole))).part.index, 0)
+  t.ok(whole.subarray(xenHeaderBytes).equals(stream), 'and all of it comes then')
+})
+
+void t.test('an xl that fails in the end is an error', async (t) => {
+  const { directory } = standIn(t, savedStream(), 1)
+  const options = { ...domain, directory, paused: () => undefined }
+  const taken = async (): Promise<void> => {
+    let bytes = 0
+    for await (const piece of saveDomain(options, () => Promise.resolve())) bytes += piece.length
+    t.comment(`${bytes} bytes came`)
+  }
+  await t.rejects(taken(), { code: 'E_ENGINE', message: /xl save has failed/ })
+})
