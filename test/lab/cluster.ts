@@ -61,7 +61,7 @@ export interface ClusterOptions extends Omit<NetworkLabOptions, 'hosts'> {
   readonly agentMetrics?: string
   /** What the hosts are; machines of the lab, with agent files of the guest's kind, if it is left out. */
   readonly machines?: HostMachines
-  /** How long the guest may take to be protected, or a failover; if left out, as any event. In ms. */
+  /** How long a checkpoint or a failover may take; if left out, as any event. In milliseconds. */
   readonly patienceMs?: number
 }
 
@@ -181,6 +181,11 @@ export class Cluster {
   /** Resolves when the gateway has said so, from that place of its log on. */
   async isProtected(from = 0): Promise<void> {
     await this.#patiently('guest.protected', from)
+  }
+
+  /** Resolves when one more checkpoint counts. */
+  async nextCheckpoint(): Promise<void> {
+    await this.#patiently('checkpoint.counted', this.log.count)
   }
 
   async boot(host: HostName): Promise<void> {

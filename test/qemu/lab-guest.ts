@@ -65,17 +65,20 @@ export function redisMachine({ family = 4, services = usual, ...image }: RedisMa
   }
 }
 
-/** One with PostgreSQL and nginx, which write to a disk: what test/qemu/database/build.sh has made. */
+/** What test/qemu/database/build.sh has made. */
+export const databaseServices = [
+  { name: 'postgresql', port: postgresqlPort, to: `${guestAddress}:5432` },
+  { name: 'http', port: httpPort, to: `${guestAddress}:80` }
+] as const
+
+/** One with PostgreSQL and nginx, which write to a disk. */
 export function databaseMachine(image: MachineImage): GuestKind {
   return {
     attach: 'tcp',
-    services: [
-      { name: 'postgresql', port: postgresqlPort, to: `${guestAddress}:5432` },
-      { name: 'http', port: httpPort, to: `${guestAddress}:80` }
-    ],
+    services: databaseServices,
     agentKeys: () => [
       'engine: qemu',
-      `endpoints: ['${guestAddress}:5432', '${guestAddress}:80']`,
+      `endpoints: ${quoted(databaseServices.map(({ to }) => to))}`,
       `arguments: ${quoted(machineWords(image, 4))}`,
       `disks: [{ base: '${join(image.image, 'disk.qcow2')}' }]`,
       `network: { tap: guest0, bridge: guests, mac: '${mac}' }`

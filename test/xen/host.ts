@@ -45,10 +45,20 @@ export async function xenImage(t: Test): Promise<XenImage | undefined> {
     if (requires(t, program) === undefined) return undefined
   }
   if (!requiresRoot(t)) return undefined
+  return { directory: await built('host/build.sh', 'tailgate-test-xen'), qemu }
+}
+
+/** Likewise, the directory of an HVM domain's disk. */
+export async function hvmGuest(t: Test): Promise<string | undefined> {
+  return requires(t, 'mke2fs') === undefined ? undefined : await built('hvm/build.sh', 'tailgate-test-hvm')
+}
+
+/** `script` builds the image into the directory `name` of the user's cache. */
+async function built(script: string, name: string): Promise<string> {
   const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache')
-  const build = fileURLToPath(new URL('host/build.sh', import.meta.url))
-  const { stdout } = await run(build, [join(cache, 'tailgate-test-xen')])
-  return { directory: stdout.trim(), qemu }
+  const build = fileURLToPath(new URL(script, import.meta.url))
+  const { stdout } = await run(build, [join(cache, name)])
+  return stdout.trim()
 }
 
 export interface XenHostOptions extends XenImage {
@@ -143,8 +153,13 @@ export class XenHost {
   /** Puts Tailgate, as it is built, and the packages that it needs to run, into dom0. */
   async install(): Promise<void> {
     const { root, files } = runtimeFiles()
-    const prefix = `s,^,.${installedAt}/,`
-    const tar = spawn('tar', ['-C', root, '--dereference', '--transform', prefix, '-cf', '-', ...files])
+    await this.put(root, files, installedAt)
+  }
+
+  /** Puts files, and directories whole, of this machine's directory `from` into dom0's directory `to`. */
+  async put(from: string, files: readonly string[], to: string): Promise<void> {
+    const prefix = `s,^,.${to}/,`
+    const tar = spawn('tar', ['-C', from, '--dereference', '--transform', prefix, '-cf', '-', ...files])
     const socket = createConnection(unpackPort, this.#manage)
     socket.setTimeout(commandMsMax, () => socket.destroy(new Error('dom0 does not take the files')))
     socket.resume()
@@ -222,7 +237,7 @@ function networkWords(name: XenHostName, manage: string): readonly string[] {
   const forward = [shellPort, unpackPort]
     .map((port) => `hostfwd=tcp:${manage}:${port}-${manageAddress}:${port}`).join(',')
   const card = (id: string, mac: string): readonly string[] =>
-    ['-device', `e1000,netdev=${id},mac=${mac},romfile=`]
+    ['-device', `virtio-net-pci,netdev=${id},mac=${mac},romfile=`]
   const tap = (network: 'guest' | 'link', subnet: number): readonly string[] => [
     '-netdev', `tap,id=${network},ifname=${network}-${name},script=no,downscript=no`,
     ...card(network, `02:77:00:00:0${subnet}:${number}`)

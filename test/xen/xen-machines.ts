@@ -14,6 +14,10 @@ import { XenHost, type XenHostOptions } from './host.ts'
 const linkPort = 7400
 /** Where an operator's agent has its file and its certificates. */
 const filesAt = '/etc/tailgate'
+/** What the domain's configuration names. */
+const guestAt = '/srv/guest'
+/** How long unpacking a disk may take in dom0, in milliseconds. */
+const unpackMsMax = 180_000
 const domainFile = '/etc/xen/guest.cfg'
 /** A processor that is emulated has nothing for AES, which takes it three times as long as this. */
 const cipher = 'NODE_OPTIONS=--tls-cipher-list=TLS_CHACHA20_POLY1305_SHA256'
@@ -25,6 +29,8 @@ export interface XenMachinesOptions extends Omit<XenHostOptions, 'name' | 'bare'
   readonly hosts: readonly HostName[]
   /** What is different in the agent's file: values by their paths in it. */
   readonly agent?: readonly (readonly [path: readonly (string | number)[], value: unknown])[]
+  /** What the domain's configuration names besides the image's own; `*.gz` is unpacked. */
+  readonly guestFiles?: { readonly from: string, readonly names: readonly string[] }
   /** What becomes of the domain's configuration. */
   readonly domain?: (text: string) => string
 }
@@ -51,7 +57,11 @@ export class XenMachines implements HostMachines {
     const host = await XenHost.boot(this.#t, { ...this.#options, name, bare: true })
     await host.install()
     await host.run([ownIp, 'set -e', ...['1.', '2.', '3.', '4.'].map(commandsOf)].join('\n'))
-    const { domain } = this.#options
+    const { guestFiles, domain } = this.#options
+    if (guestFiles !== undefined) {
+      await host.put(guestFiles.from, guestFiles.names, guestAt)
+      await host.run(`gunzip ${guestAt}/*.gz`, unpackMsMax)
+    }
     if (domain !== undefined) await host.write(domainFile, domain(await host.run(`cat ${domainFile}`)))
     this.#up.set(name, host)
   }

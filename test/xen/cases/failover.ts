@@ -31,7 +31,9 @@ void t.test('a domain goes on elsewhere when its host dies whole', async (t) => 
   const load = await begin(t, 'xen', {
     pipelined: 15, transactions: 10, blocking: 10, published: 5, shared: 5, short: 5
   })
-  await cluster.log.next('checkpoint.counted')
+  await cluster.nextCheckpoint()
+  const stored = cluster.process('host-a').log.all('checkpoint.stored').at(-1)
+  t.ok(Number(stored?.pauseMs) > 0 && Number(stored?.dirtyPages) > 0, 'what a checkpoint takes is told')
   await load.answers(Math.floor(Math.random() * killWithinReplies))
   t.equal(spoken.count, 0, 'the standby has said nothing')
 

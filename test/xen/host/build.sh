@@ -50,7 +50,7 @@ ln -s /run "$root/var/run"
 chmod 1777 "$root/tmp"
 cp "$unpacked/bin/busybox" "$root/bin/busybox"
 cp "$here/init" "$root/init"
-cp "$deploy/xen/vif-tailgate" "$root/etc/xen/scripts/"
+cp "$deploy/xen/vif-tailgate" "$here/block" "$root/etc/xen/scripts/"
 # Xen's own wants bash and udev.
 ln -s vif-tailgate "$root/etc/xen/scripts/vif-bridge"
 cp "$unpacked/etc/xen/xl.conf" "$root/etc/xen/"
@@ -92,8 +92,8 @@ cp -L "$unpacked"/usr/lib/x86_64-linux-gnu/libpcap.so.0.8 "$root/lib64/"
 modules_from=$(echo "$unpacked"/lib/modules/*)
 modules_to=$root/lib/modules/${modules_from##*/}
 readonly modules_from modules_to
-for part in drivers/{xen,net/xen-netback,block/xen-blkback,net/ethernet/intel/e1000,block/loop.ko,net/tun.ko} \
-  net/{bridge,netfilter,llc,802} lib/libcrc32c.ko crypto/crc32c_generic.ko; do
+for part in drivers/{xen,virtio,net/xen-netback,block/xen-blkback,net/virtio_net.ko,net/net_failover.ko,block/loop.ko,net/tun.ko} \
+  net/{bridge,netfilter,llc,802,core} lib/libcrc32c.ko crypto/crc32c_generic.ko; do
   mkdir -p "$(dirname "$modules_to/kernel/$part")"
   cp -r "$modules_from/kernel/$part" "$modules_to/kernel/$part"
 done

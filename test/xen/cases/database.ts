@@ -1,0 +1,36 @@
+import t from 'tap'
+import { killUnderLoad, prepareDatabase } from '../../qemu/database-load.ts'
+import { databaseServices } from '../../qemu/lab-guest.ts'
+import { figuresOf, xenCluster } from '../xen-cluster.ts'
+
+// PostgreSQL in a real domain that only reads its disk and has its files in memory. Its host dies under load.
+
+const msMax = 120 * 60_000
+t.setTimeout(msMax)
+t.comment(`timeout=${msMax}`)
+/** How often a host is killed; more in the long version. */
+const rounds = Number(process.env.TAILGATE_TEST_ROUNDS ?? '1')
+const load = { transactionsEach: 60, killWithinEvents: 300 } as const
+/** What PostgreSQL and its files take. */
+const memoryMiB = 192
+
+/** The example of an operator, with more memory, and with the disk that is a comment there. */
+function withDisk(text: string): string {
+  return text.replace(/^memory = .*$/m, `memory = ${memoryMiB}`).replace(/^# (disk = .*access=ro.*)$/m, '$1')
+}
+
+void t.test(`no commit is lost when the Xen host of a database dies, ${rounds} times`, async (t) => {
+  const { cluster, machines } = await xenCluster(t, {
+    hosts: ['host-a', 'host-b'], services: databaseServices, guest: { checkpoint_interval: '5s' },
+    guestFiles: { from: process.env.TAILGATE_TEST_IMAGE ?? '', names: ['vmlinuz', 'initrd', 'root.img.gz'] },
+    domain: withDisk, dom0MiB: 1280, memoryMiB: 2048
+  })
+  t.match(await machines.host('host-a').run('xl list guest'), new RegExp(`guest +\\d+ +${memoryMiB} +1`))
+  await prepareDatabase()
+  for (let round = 0; round < rounds; round++) {
+    const host = round % 2 === 0 ? 'host-a' : 'host-b'
+    await killUnderLoad(t, cluster, host, load, round + 1)
+    figuresOf(t, cluster, host)
+    if (round + 1 < rounds) await cluster.bringBack(host)
+  }
+})
