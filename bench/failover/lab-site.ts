@@ -3,6 +3,7 @@ import { addressOf } from '../../test/lab/network-lab.ts'
 import type { LogLines } from '../../test/failover/log-lines.ts'
 import { redisMachine } from '../../test/qemu/lab-guest.ts'
 import { metricIn } from '../footprint/link.ts'
+import { UndoList } from '../undo-list.ts'
 import type { ServiceAddress } from './clients.ts'
 import type { ReplayOrder } from './report.ts'
 import { logLimits, qemuTimes, rarely, type FailoverSite } from './site.ts'
@@ -37,23 +38,23 @@ const otherOf = (host: HostName): HostName => host === 'host-a' ? 'host-b' : 'ho
 export class LabSite implements FailoverSite {
   readonly service: ServiceAddress = { host: addressOf('gateway', 'service'), port: servicePort }
   readonly #cluster: Cluster
-  readonly #undo: (() => unknown)[]
+  readonly #undo: UndoList
   readonly #down = new Set<HostName>()
   #primary: HostName = 'host-a'
 
-  private constructor(cluster: Cluster, undo: (() => unknown)[]) {
+  private constructor(cluster: Cluster, undo: UndoList) {
     this.#cluster = cluster
     this.#undo = undo
   }
 
   /** Resolves when the guest has no backup, as that of LoopbackSite; the machine may still be booting. */
   static async start(options: LabSiteOptions): Promise<LabSite> {
-    const undo: (() => unknown)[] = []
+    const undo = new UndoList()
     const { heartbeatMs, misses, leaseMs } = qemuTimes
     const { image, memoryMiB, tailBytes, order, checkpointInterval = rarely } = options
     const { memory, total } = logLimits(tailBytes)
     try {
-      const cluster = await Cluster.prepared({ teardown: (one) => { undo.push(one) } }, {
+      const cluster = await Cluster.prepared(undo, {
         hosts: ['host-a', 'host-b'], kind: redisMachine({ image, memoryMiB }), agentMetrics,
         guest: {
           checkpoint_interval: checkpointInterval, lease: `${leaseMs}ms`,
@@ -69,7 +70,7 @@ export class LabSite implements FailoverSite {
       await isAlone
       return new LabSite(cluster, undo)
     } catch (error) {
-      await undoAll(undo)
+      await undo.undoAll()
       throw error
     }
   }
@@ -101,10 +102,6 @@ export class LabSite implements FailoverSite {
   }
 
   async stop(): Promise<void> {
-    await undoAll(this.#undo)
+    await this.#undo.undoAll()
   }
-}
-
-async function undoAll(undo: (() => unknown)[]): Promise<void> {
-  for (const one of undo.splice(0).toReversed()) await one()
 }

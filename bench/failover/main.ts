@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { connectionsMax } from '../contender.ts'
+import { laboratoryMissing } from '../laboratory.ts'
 import { optionsIfValid } from '../options.ts'
 import { runReporting } from '../reporting.ts'
 import { say, Shortfalls } from '../shortfalls.ts'
@@ -13,7 +14,7 @@ import {
   type ReplayOrder
 } from './report.ts'
 import { failoverTables, pointText } from './tables.ts'
-import { machineImage, measureInLab, virtualMachineMissing, type LabAnswer } from './virtual-machine.ts'
+import { machineImage, measureInLab, type LabAnswer } from './virtual-machine.ts'
 
 const usage = `usage: npm run bench:failover -- [OPTIONS]
   --quick        two small points with the embedded guest, one round
@@ -110,7 +111,7 @@ class FailoverBench {
   }
 
   async #virtualMachine(): Promise<void> {
-    const missing = virtualMachineMissing()
+    const missing = laboratoryMissing()
     if (missing !== undefined) {
       this.#shortfalls.leaveOut(`failovers and checkpoints of a virtual machine: ${missing}`)
       return

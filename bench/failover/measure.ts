@@ -1,6 +1,7 @@
 import { setTimeout as after } from 'node:timers/promises'
 import type { LogLine } from '../../src/demo/log-line.ts'
 import { askStatus } from '../../src/observe/admin-client.ts'
+import type { FailoverStatus } from '../../src/observe/status.ts'
 import { Clients, RedisClient } from './clients.ts'
 import type { FailoverRound, Point } from './report.ts'
 import { ping, pong } from './requests.ts'
@@ -54,8 +55,7 @@ async function failover(site: FailoverSite, clients: Clients, point: Point): Pro
 async function roundOf(
   { admin }: FailoverSite, { connections }: Point
 ): Promise<Omit<FailoverRound, 'firstByteMs'>> {
-  const last = (await askStatus(admin)).guests[0]?.lastFailover
-  if (last === undefined || last === null) throw new Error('the gateway knows of no failover')
+  const last = await lastFailover(admin)
   const { connectionsKept: kept, connectionsReset: reset } = last
   if (kept !== connections || reset !== 0) {
     throw new Error(`of ${connections} connections ${kept} were kept and ${reset} reset`)
@@ -64,19 +64,28 @@ async function roundOf(
   return { phasesMs, afterDetectionMs: totalMs, replayedBytes, replayedRecords }
 }
 
+/** What the gateway tells at its admin socket of the failover that it did last. */
+export async function lastFailover(admin: string): Promise<FailoverStatus> {
+  const last = (await askStatus(admin)).guests[0]?.lastFailover
+  if (last === undefined || last === null) throw new Error('the gateway knows of no failover')
+  return last
+}
+
 /** The next such line of the gateway's log. */
 export function next({ log }: FailoverSite, event: string, patienceMs: number): Promise<LogLine> {
   return log.until(event, { from: log.count, patienceMs })
 }
 
 /** Resolves when a client gets an answer: the guest has started. */
-export async function answers({ service }: FailoverSite, limitMs: number): Promise<void> {
+export async function answers(
+  { service }: Pick<FailoverSite, 'service'>, limitMs: number
+): Promise<void> {
   const end = performance.now() + limitMs
   for (;;) {
     try {
       const client = await RedisClient.open(service)
       try {
-        await client.ask(ping, pong)
+        await within(client.ask(ping, pong), limitMs, 'the first answer')
         return
       } finally {
         client.destroy()

@@ -4,7 +4,7 @@
  */
 
 export const ok = Buffer.from('+OK\r\n')
-export const ping = Buffer.from('*1\r\n$4\r\nPING\r\n')
+export const ping = command('PING')
 export const pong = Buffer.from('+PONG\r\n')
 
 /** A value of so many bytes that says whose it is and which one, as far as there is room. */
@@ -14,6 +14,11 @@ function valueOf(connection: number, request: number, bytes: number): Buffer {
 
 function bulk(text: string): string {
   return `$${text.length}\r\n${text}\r\n`
+}
+
+/** A command of Redis and its arguments. */
+export function command(...words: readonly string[]): Buffer {
+  return Buffer.from(`*${words.length}\r\n${words.map(bulk).join('')}`)
 }
 
 function keyOf(connection: number): string {
@@ -30,7 +35,7 @@ export function setKey(key: string, value: Buffer): Buffer {
 }
 
 export function get(connection: number): Buffer {
-  return Buffer.from(`*2\r\n${bulk('GET')}${bulk(keyOf(connection))}`)
+  return command('GET', keyOf(connection))
 }
 
 /** What {@link get} is to be answered after that request was the last one. */

@@ -1,5 +1,6 @@
 import { median } from '../figures.ts'
-import { EmbeddedInstallation, type CountedCheckpoint } from './embedded.ts'
+import type { CountedCheckpoint } from './counted-checkpoint.ts'
+import { EmbeddedInstallation } from './embedded.ts'
 import { runOpen } from './generator.ts'
 import { Histogram } from './histogram.ts'
 import type { OpenReport } from './load.ts'
@@ -59,7 +60,8 @@ export function seriesOf(
   const delays = Histogram.fromPairs(report.histogram, report.max)
   const delay = (percent: number): number => delays.percentile(percent) / 1e4
   return {
-    mode, intervalMs, rate, requests: report.requests, checkpoints: during.length,
+    mode, intervalMs, rate: Math.round((requests.length - 1) / (last[0] - first[0]) * 1000),
+    requests: report.requests, checkpoints: during.length,
     periodMs: median(marks.slice(1).map((mark, at) => mark - (marks[at] ?? mark))),
     imageBytes: median(during.map(({ bytes }) => bytes)),
     delay: { p50: delay(50), p90: delay(90), p99: delay(99), p999: delay(99.9), max: delay(100) },

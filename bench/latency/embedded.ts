@@ -7,18 +7,12 @@ import { stringify } from 'yaml'
 import { parseLogLine, type LogLine } from '../../src/demo/log-line.ts'
 import { askStatus } from '../../src/observe/admin-client.ts'
 import { freePorts, Program } from '../program.ts'
+import { countedCheckpoint, type CountedCheckpoint } from './counted-checkpoint.ts'
 import type { DelayMode } from './report.ts'
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const protectedTimeoutMs = 30_000
 const modes: readonly DelayMode[] = ['epoch', 'checkpoint']
-
-/** A checkpoint that counts, on the wall clock. */
-export interface CountedCheckpoint {
-  /** When the guest stood still for it, as the gateway saw it. */
-  readonly markAt: number
-  readonly bytes: number
-}
 
 /**
  * The embedded guest behind a gateway, with an agent for each of two hosts. It has two services, which differ
@@ -118,8 +112,8 @@ export class EmbeddedInstallation {
     })
   }
 
-  #counted({ time, durationMs, bytes }: LogLine): void {
-    if (typeof durationMs !== 'number') return
-    this.checkpoints.push({ markAt: Date.parse(String(time)) - durationMs, bytes: Number(bytes) })
+  #counted(line: LogLine): void {
+    const checkpoint = countedCheckpoint(line)
+    if (checkpoint !== undefined) this.checkpoints.push(checkpoint)
   }
 }

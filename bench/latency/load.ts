@@ -16,11 +16,15 @@ import type { SenderOrder, SenderReport } from './sender.ts'
  * `open`: requests leave at fixed times, `rate` of them each second over all connections.
  */
 export type LoadOrder = {
+  /** This machine's own address if it is left out. */
+  readonly host?: string
   readonly port: number
   readonly connections: number
   readonly seconds: number
   /** At the beginning, in which nothing is counted. Comes on top of `seconds`. */
   readonly warmupSeconds: number
+  /** How long the last reply may take after its request was due; 10 if left out. */
+  readonly graceSeconds?: number
 } & ({ readonly loop: 'closed' } | {
   readonly loop: 'open'
   readonly rate: number
@@ -45,8 +49,7 @@ export interface OpenReport extends SenderReport {
   readonly points: readonly (readonly [dueMs: number, latencyMs: number])[]
 }
 
-/** How long the last reply may take after its request was due. */
-const graceMs = 10_000
+const graceMsOf = ({ graceSeconds = 10 }: LoadOrder): number => graceSeconds * 1000
 const connectMs = 5000
 const pointsMax = 100_000
 
@@ -59,14 +62,14 @@ class Connections {
   onReplies: OnReplies = () => undefined
   onFailure: (error: Error) => void = () => undefined
 
-  static async open(port: number, count: number): Promise<Connections> {
+  static async open({ host = '127.0.0.1', port, connections: count }: LoadOrder): Promise<Connections> {
     const connections = new Connections()
     // Nothing is kept of what was read, so one buffer does for all.
     const buffer = Buffer.alloc(64 * 1024)
     for (let index = 0; index < count; index++) {
       connections.#matched.push(0)
       const callback = (bytes: number): boolean => connections.#take(index, buffer, bytes)
-      const socket = connect({ host: '127.0.0.1', port, noDelay: true, onread: { buffer, callback } })
+      const socket = connect({ host, port, noDelay: true, onread: { buffer, callback } })
       await once(socket, 'connect', { signal: AbortSignal.timeout(connectMs) })
       socket.on('error', (error) => connections.onFailure(error))
       socket.on('close', () => connections.onFailure(new Error('a connection was closed')))
@@ -118,7 +121,7 @@ function closedLoop(connections: Connections, order: LoadOrder): Promise<ClosedR
   const until = from + order.seconds * 1000
   let counted = 0
   return new Promise((resolve, reject) => {
-    const impatient = setTimeout(() => reject(new Error('no reply came')), until - start + graceMs)
+    const impatient = setTimeout(() => reject(new Error('no reply came')), until - start + graceMsOf(order))
     connections.onFailure = reject
     connections.onReplies = (connection, count) => {
       const now = performance.now()
@@ -177,6 +180,7 @@ class OpenLoop {
 
   #allAnswered(now: () => number): Promise<void> {
     const { total } = this.#schedule
+    const graceMs = graceMsOf(this.#order)
     return new Promise((resolve, reject) => {
       const lastDueMs = this.#schedule.dueMs(total - 1)
       const impatient = setTimeout(() => {
@@ -215,7 +219,7 @@ function senderCode(): string {
 }
 
 async function run(order: LoadOrder): Promise<ClosedReport | OpenReport> {
-  const connections = await Connections.open(order.port, order.connections)
+  const connections = await Connections.open(order)
   try {
     return order.loop === 'closed'
       ? await closedLoop(connections, order)

@@ -2,6 +2,7 @@ import { median, type Quantity, type Summary } from '../figures.ts'
 import type { FailoverReport } from '../failover/report.ts'
 import type { FootprintReport } from '../footprint/report.ts'
 import type { LatencyReport } from '../latency/report.ts'
+import type { RemusReport } from '../remus/report.ts'
 
 /** What `npm run bench -- --json` says, as far as it is read here. */
 export interface BenchRun {
@@ -23,9 +24,12 @@ export interface Measured {
   readonly latency: readonly LatencyReport[]
   readonly footprint: readonly FootprintReport[]
   readonly failover: readonly FailoverReport[]
+  readonly remus: readonly RemusReport[]
 }
 
-export const nothingMeasured: Measured = { bench: [], latency: [], footprint: [], failover: [] }
+export const nothingMeasured: Measured = {
+  bench: [], latency: [], footprint: [], failover: [], remus: []
+}
 
 /** A ratio to the yardstick over all runs. */
 export interface Pooled {
@@ -48,8 +52,9 @@ export function addFile(measured: Measured, file: string, text: string): Measure
   if (isLatency(value)) return { ...measured, latency: withLatency(measured.latency, value) }
   if (isFootprint(value)) return { ...measured, footprint: withFootprint(measured.footprint, value) }
   if (isFailover(value)) return { ...measured, failover: withFailover(measured.failover, value) }
+  if (isRemus(value)) return { ...measured, remus: withRemus(measured.remus, value) }
   if (isBench(value)) return { ...measured, bench: [...measured.bench, value] }
-  const sources = '`npm run bench -- --json` nor from the latency, footprint or failover runs'
+  const sources = '`npm run bench -- --json` nor from the latency, footprint, failover or Remus runs'
   throw new Error(`${file}: this is neither from ${sources}`)
 }
 
@@ -64,6 +69,10 @@ function isFootprint(value: unknown): value is FootprintReport {
 function isFailover(value: unknown): value is FailoverReport {
   return has(value, ['failovers', 'checkpoints', 'failures', 'missing']) && 'kind' in value
     && value.kind === 'failover'
+}
+
+function isRemus(value: unknown): value is RemusReport {
+  return has(value, ['trials', 'failures', 'missing']) && 'kind' in value && value.kind === 'remus'
 }
 
 function isBench(value: unknown): value is BenchRun {
@@ -104,6 +113,19 @@ function withFailover(reports: readonly FailoverReport[], read: FailoverReport):
     ...before, failures: [...before.failures, ...read.failures],
     missing: [...before.missing, ...read.missing], failovers: [...before.failovers, ...read.failovers],
     checkpoints: [...before.checkpoints, ...read.checkpoints]
+  })
+}
+
+/** A run completes the first one on the same machine; of a trial that was made again the newer one counts. */
+function withRemus(reports: readonly RemusReport[], read: RemusReport): readonly RemusReport[] {
+  const place = reports.findIndex(({ machine }) => machine === read.machine)
+  const before = reports[place]
+  if (before === undefined) return [...reports, read]
+  const older = before.trials.filter((trial) => !read.trials.some((fresh) => fresh.mode === trial.mode
+    && fresh.intervalMs === trial.intervalMs && fresh.load === trial.load))
+  return reports.with(place, {
+    ...before, failures: [...before.failures, ...read.failures],
+    missing: [...before.missing, ...read.missing], trials: [...older, ...read.trials]
   })
 }
 

@@ -8,6 +8,7 @@ import { agreementPart, goalPart } from './goal-part.ts'
 import { cellsOf, namesOf, pooled, type Measured } from './input.ts'
 import { msText } from './latency-chart.ts'
 import { table } from './markdown-table.ts'
+import { remusPart } from './remus-part.ts'
 
 /** The charts that were drawn, as paths from where RESULTS.md is. */
 export interface Charts {
@@ -15,6 +16,7 @@ export interface Charts {
   readonly latency?: string
   readonly delay?: string
   readonly failover?: string
+  readonly remus?: string
 }
 
 const percentiles = Object.keys(percents) as Percentile[]
@@ -22,7 +24,7 @@ const percentileTexts = ['p50', 'p90', 'p99', 'p99.9', 'max']
 
 /** The whole of RESULTS.md. The same input gives the same text. */
 export function resultsText(measured: Measured, charts: Charts): string {
-  const { bench, latency, footprint, failover } = measured
+  const { bench, latency, footprint, failover, remus } = measured
   return `${[
     '# Results', '',
     'Made by `npm run bench:results`; bench/README.md says what runs and how to read it.', '',
@@ -32,7 +34,8 @@ export function resultsText(measured: Measured, charts: Charts): string {
     ...footprintPart(footprint),
     ...latency.some(({ loads }) => loads.length > 0) ? loadPart(latency, charts.latency) : [],
     ...latency.some(({ delays }) => delays.length > 0) ? delayPart(latency, charts.delay) : [],
-    ...failoverPart(failover, picture('Phases of failovers against connections and tails', charts.failover))
+    ...failoverPart(failover, picture('Phases of failovers against connections and tails', charts.failover)),
+    ...remusPart(remus, picture('Response delay of a Xen guest, Remus and LLM', charts.remus))
   ].join('\n').trimEnd()}\n`
 }
 
@@ -40,19 +43,20 @@ function picture(what: string, file: string | undefined): string[] {
   return file === undefined ? [] : [`![${what}](${file})`, '']
 }
 
-function provenance({ bench, latency, footprint, failover }: Measured): string[] {
-  const machines = [...new Set([...latency, ...footprint, ...failover].map(({ machine }) => machine))]
+function provenance({ bench, latency, footprint, failover, remus }: Measured): string[] {
+  const told = [...latency, ...footprint, ...failover, ...remus]
+  const machines = [...new Set(told.map(({ machine }) => machine))]
   const runs = bench.map(({ rounds, seconds, pinned }) =>
     `- ${rounds} rounds, about ${seconds} s each, `
       + (pinned ? 'contenders on a processor of their own' : 'all on the same processors'))
-  const missing = namesOf([...bench, ...footprint, ...failover].map((report) => report.missing))
+  const missing = namesOf([...bench, ...footprint, ...failover, ...remus].map((report) => report.missing))
   return [
     ...machines.map((machine) => `- ${machine}`), ...runs, ...missing.map((one) => `- left out: ${one}`), ''
   ]
 }
 
-function warnings({ bench, latency, footprint, failover }: Measured): string[] {
-  const failures = [...bench, ...latency, ...footprint, ...failover].flatMap((run) => run.failures)
+function warnings({ bench, latency, footprint, failover, remus }: Measured): string[] {
+  const failures = [...bench, ...latency, ...footprint, ...failover, ...remus].flatMap((run) => run.failures)
   if (failures.length === 0) return []
   return ['**Something failed, so these figures do not hold:**', '',
     ...failures.map((failure) => `- ${failure.split('\n', 1)[0] ?? ''}`), '']

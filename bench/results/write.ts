@@ -5,6 +5,7 @@ import { failoverChart } from './failover-chart.ts'
 import type { Measured } from './input.ts'
 import { latencyChart } from './latency-chart.ts'
 import { resultsText, type Charts } from './markdown.ts'
+import { remusChart } from './remus-chart.ts'
 import { throughputChart } from './throughput-chart.ts'
 
 const chartDirectory = 'results-svg'
@@ -13,7 +14,8 @@ const chartDirectory = 'results-svg'
 export async function writeResults(measured: Measured, directory: string): Promise<readonly string[]> {
   const drawn = {
     throughput: throughputChart(measured), latency: latencyChart(measured.latency),
-    delay: delayChart(measured.latency), failover: failoverChart(measured.failover)
+    delay: delayChart(measured.latency), failover: failoverChart(measured.failover),
+    remus: remusChart(measured.remus)
   }
   await mkdir(join(directory, chartDirectory), { recursive: true })
   const written: string[] = []
