@@ -5,6 +5,7 @@
 export class Course<T extends object | string> {
   readonly #waiting: (Uint8Array | T)[] = []
   #bytes = 0
+  #events = 0
   #wake: (() => void) | undefined
   #failure: Error | undefined
 
@@ -14,6 +15,7 @@ export class Course<T extends object | string> {
 
   add(next: Uint8Array | T): void {
     if (next instanceof Uint8Array) this.#bytes += next.length
+    else this.#events++
     this.#waiting.push(next)
     this.#wake?.()
   }
@@ -30,8 +32,18 @@ export class Course<T extends object | string> {
       if (this.#failure !== undefined) throw this.#failure
       const next = this.#waiting.shift()
       if (next instanceof Uint8Array) this.#bytes -= next.length
+      else if (next !== undefined) this.#events--
       if (next !== undefined) return next
-      await new Promise<void>(resolve => { this.#wake = resolve })
+      await this.#added()
     }
+  }
+
+  /** Resolves when the next event waits, or more than `bytesMax` bytes do, or nothing more is told. */
+  async filled(bytesMax: number): Promise<void> {
+    while (!this.over && this.#events === 0 && this.#bytes <= bytesMax) await this.#added()
+  }
+
+  #added(): Promise<void> {
+    return new Promise(resolve => { this.#wake = resolve })
   }
 }

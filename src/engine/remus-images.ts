@@ -31,7 +31,8 @@ export interface RemusImagesOptions {
 
 /**
  * The stream of one `xl remus` in images, each of which ends with a checkpoint that has a mark. xl says when:
- * a checkpoint that nobody had asked for in time has no mark, and is a part of the next image.
+ * a checkpoint that nobody had asked for in time, or that came too fast after another to be held, has no
+ * mark, and is a part of the next image.
  *
  *   first pass │ 1, marked │ 2, marked │ 3, not asked for │ 4, marked │
  *   └──────── image 0 ─────┴─ image 1 ─┴───────────── image 2 ────────┘
@@ -51,8 +52,6 @@ export class RemusImages {
   #suspendedAt: number | undefined
   /** Since when the domain stands for the checkpoint under way, and whether that was asked for. */
   #standing: { readonly since: number, readonly asked: boolean } | undefined
-  /** Of a checkpoint for which the domain stands, all was read, or as much as may wait. */
-  #wasRead: (() => void) | undefined
 
   private constructor(options: RemusImagesOptions) {
     this.#options = options
@@ -63,7 +62,7 @@ export class RemusImages {
     const images = new RemusImages(options)
     images.#sender = await RemusSender.start(options.domain, options.periodMs, {
       configured: json => { options.check(json) },
-      stands: () => images.#stands(),
+      stands: canBeHeld => images.#stands(canBeHeld),
       bytes: piece => { images.#put(piece) },
       whole: (checkpoint, held) => { images.#whole(checkpoint, held) },
       ended: reason => { images.#end(reason) }
@@ -95,7 +94,9 @@ export class RemusImages {
         } else if (next.type === 'whole') done = mustBeHeld(next.held)
         else {
           await standing()
-          await this.#readWhileItStands()
+          this.#sender?.goOn()
+          // Encrypting and sending what was read would take time from reading, for which the domain waits.
+          await this.#course.filled(standingBytesMax)
         }
       }
       this.#index++
@@ -131,15 +132,8 @@ export class RemusImages {
     this.#end('the domain is gone')
   }
 
-  /** Encrypting and sending what was read would take time from reading, for which the domain waits. */
-  #readWhileItStands(): Promise<void> {
-    const wasRead = new Promise<void>(resolve => { this.#wasRead = resolve })
-    this.#sender?.goOn()
-    return wasRead
-  }
-
-  #stands(): boolean {
-    const asked = this.#asked
+  #stands(canBeHeld: boolean): boolean {
+    const asked = this.#asked && canBeHeld
     this.#standing = { since: this.#suspendedAt ?? performance.now(), asked }
     if (asked) this.#course.add({ type: 'stands' })
     return asked
@@ -148,7 +142,6 @@ export class RemusImages {
   #put(piece: Uint8Array): void {
     this.#course.add(piece)
     const { bytes } = this.#course
-    if (bytes > standingBytesMax) this.#wasRead?.()
     if (this.#isFirstPass && bytes > firstPassBytesMax) this.#sender?.pause()
     else if (bytes > waitingBytesMax) {
       void this.close('checkpoints come faster than they can be sent to the backup')
@@ -168,12 +161,10 @@ export class RemusImages {
     if (!standing.asked) return
     this.#asked = false
     this.#course.add({ type: 'whole', held })
-    this.#wasRead?.()
   }
 
   #end(reason: string): void {
     this.#course.end(new TailgateError('E_ENGINE', reason))
-    this.#wasRead?.()
   }
 }
 

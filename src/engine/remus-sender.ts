@@ -22,8 +22,11 @@ const recordHeaderBytes = 8
 export interface RemusEvents {
   /** The domain's configuration, libxl's JSON. What is thrown ends the stream. */
   configured(json: string): void
-  /** The domain stands for a checkpoint. True: it is to stand until {@link RemusSender.goOn}. */
-  stands(): boolean
+  /**
+   * The domain stands for a checkpoint. True: it is to stand until {@link RemusSender.goOn}; nothing can hold
+   * it where `canBeHeld` is false.
+   */
+  stands(canBeHeld: boolean): boolean
   /** What comes next of the stream; it does not change any more. */
   bytes(piece: Uint8Array): void
   /** `held`: the domain stood from {@link stands} to {@link RemusSender.goOn}, and ran on only then. */
@@ -129,7 +132,7 @@ export class RemusSender {
     this.#reader.hand()
     // It may have begun before the pipe could be shrunk: then nothing holds it.
     const capacity = this.#reader.narrowness
-    if (capacity === undefined || !this.#events.stands()) return
+    if (!this.#events.stands(capacity !== undefined)) return
     this.#holding = true
     this.#reader.hold()
     this.#heldBy = capacity

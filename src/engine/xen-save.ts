@@ -28,13 +28,11 @@ export interface SaveOptions {
   paused(ms: number): void
 }
 
-/** What an `xl save` has written, as it comes. */
+/** What an `xl save` has written, as it comes; it is finished when xl, too, has ended: the domain runs on. */
 class Saving {
   readonly xl: XlProcess
   readonly #reader: PipeReader
   readonly #course = new Course<'stands' | 'finished'>()
-  readonly #wasRead: Promise<void>
-  #read: (() => void) | undefined
   /** When xl was seen to have ended, by performance.now(). */
   endedAt = 0
   #standing = false
@@ -47,7 +45,7 @@ class Saving {
       pages: () => { this.#stands() },
       finished: () => {
         this.#reader.hand()
-        this.#course.add('finished')
+        void this.xl.ending.then(({ status }) => { if (status === 0) this.#course.add('finished') })
       }
     })
     this.#reader = new PipeReader(pipe, {
@@ -58,11 +56,9 @@ class Saving {
     })
     // Much less than a domain: xl cannot have written all of one before the mark is there.
     this.#reader.narrow()
-    this.#wasRead = new Promise(resolve => { this.#read = resolve })
     this.xl = spawnXl(['save', '-c', domain, path], ['ignore', 'ignore', 'pipe'])
     void this.xl.ending.then(({ status, words }) => {
       this.endedAt = performance.now()
-      this.#read?.()
       if (status !== 0) this.#end(new TailgateError('E_ENGINE', `xl save has failed: ${words}`))
     })
   }
@@ -74,18 +70,12 @@ class Saving {
     return next
   }
 
-  /** Rejects with E_ENGINE unless xl, which has written all, ends well: the domain runs on by then. */
-  async succeeded(): Promise<void> {
-    const { status, words } = await this.xl.ending
-    if (status !== 0) throw new TailgateError('E_ENGINE', `xl save has failed: ${words}`)
-  }
-
-  /** Resolves when xl has ended, and the domain runs on, or when no more may wait. */
+  /** Resolves when the domain runs on, or when no more may wait. */
   goOn(): Promise<void> {
     this.#standing = false
     this.#reader.widen()
     this.#reader.goOn()
-    return this.#wasRead
+    return this.#course.filled(waitingBytesMax)
   }
 
   /** Reads no more: an xl that is still writing fails, and has the domain run on. */
@@ -102,9 +92,7 @@ class Saving {
 
   #put(bytes: Uint8Array): void {
     this.#course.add(bytes)
-    if (this.#course.bytes <= waitingBytesMax) return
-    this.#reader.hold()
-    this.#read?.()
+    if (this.#course.bytes > waitingBytesMax) this.#reader.hold()
   }
 
   #end(error: unknown): void {
@@ -135,7 +123,6 @@ export async function* saveDomain(
       await standing()
       await saving.goOn()
     }
-    await saving.succeeded()
     paused(saving.endedAt - stoodAt)
   } finally {
     saving.close()

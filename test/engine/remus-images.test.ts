@@ -154,6 +154,26 @@ void t.test('a checkpoint that nobody had asked for is a part of the next image'
   t.notOk(xl.said.includes('mark 2'))
 })
 
+void t.test('nor can one have a mark that began before the pipe could hold it', async (t) => {
+  process.env.STAND_IN_AHEAD = 'yes'
+  const { xl, images, told } = await begin(t)
+  delete process.env.STAND_IN_AHEAD
+  xl.order('c')
+  const pieces: Uint8Array[] = []
+  const mark = (): Promise<void> => {
+    xl.note('mark')
+    return Promise.resolve()
+  }
+  for await (const piece of images.next(mark)) {
+    pieces.push(piece)
+    if (told.pages.length === 1) xl.order('c')
+  }
+  t.same(xl.said.filter((line) => line.startsWith('mark')), ['mark'])
+  t.same(told.pages, [8, 8], 'the image ends with the second')
+  const bytes = Buffer.concat(pieces).subarray(xenHeaderBytes)
+  t.ok(bytes.equals(vector.subarray(0, bytes.length)), 'nothing is lost or added')
+})
+
 void t.test('without a mark the domain runs on, and the stream has ended', async (t) => {
   const begun = await begin(t)
   const { xl, images } = begun
@@ -196,6 +216,18 @@ void t.test('an xl that ends', async (t) => {
   const begun = await begin(t)
   begun.xl.order('q')
   await t.rejects(take(begun, 1), { code: 'E_ENGINE', message: /xl remus has ended: Told to end/ })
+})
+
+void t.test('an xl that ends while the mark is exchanged', async (t) => {
+  const { xl, images } = await begin(t)
+  const xlEnds = async (): Promise<void> => {
+    images.kill()
+    await images.gone
+  }
+  const taken = async (): Promise<void> => {
+    for await (const piece of images.next(xlEnds)) if (piece.length > xenHeaderBytes) xl.order('c')
+  }
+  await t.rejects(taken(), { code: 'E_ENGINE', message: 'the domain is gone' })
 })
 
 void t.test('a domain that does not fit', async (t) => {

@@ -2,12 +2,13 @@ import { execFileSync, spawn } from 'node:child_process'
 import { closeSync, constants, openSync, readFileSync, readSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
+import { growPipe } from '../../../src/net/libc.ts'
 import { libxcRecord, libxlRecord, recordAt, type StreamRecord } from '../../xen/vectors/walk.ts'
 
 // Stands in for `xl remus` where there is no Xen: writes a stream that a real one has written into a real
 // pipe, one checkpoint for each order of the test, and says when the domain stands and runs. As
 // libxl-save-helper does, it lets the domain run on when the pipe has taken libxc's CHECKPOINT, and when
-// nobody reads the pipe any more.
+// nobody reads the pipe any more. With STAND_IN_AHEAD a checkpoint has begun before anybody reads.
 //
 //   test ── FIFO orders ──► this ── FIFO data ──► COMMAND, and whoever opens its descriptor
 //   test ◄── FIFO journal ── this ◄── FIFO answers ── COMMAND
@@ -36,6 +37,9 @@ function checkpoints(): readonly { readonly from: number, readonly runs: number,
   return found
 }
 
+/** The first pass, and the better part of a checkpoint. */
+const aheadBytes = process.env.STAND_IN_AHEAD === undefined ? 0 : 200_000
+
 const journal = openSync(join(directory, 'journal'), 'w')
 const orders = openSync(join(directory, 'orders'), 'r')
 const say = (what: string): void => { writeSync(journal, `${what}\n`) }
@@ -49,20 +53,23 @@ function writeAll(pipe: number, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length;) at += writeSync(pipe, bytes, at)
 }
 
+/** The first of it may have been written ahead. */
+function write(from: number, to: number): void {
+  writeAll(pipe, vector.subarray(Math.max(from, aheadBytes), to))
+}
+
 const [data, answers] = [fifo('data'), fifo('answers')]
 const reading = openSync(data, constants.O_RDONLY | constants.O_NONBLOCK)
 const pipe = openSync(data, 'w')
 const answering = openSync(answers, constants.O_RDWR)
+if (aheadBytes > 0) growPipe(pipe, aheadBytes)
+writeAll(pipe, vector.subarray(0, aheadBytes))
 const child = spawn('sh', ['-c', process.argv.at(-1) ?? ''], { stdio: [reading, answering, 'inherit', 3] })
 child.unref()
 // Its own end of what it writes is not to keep a pipe alive that nobody reads.
 closeSync(reading)
 const banner = Buffer.alloc(1)
 do readSync(answering, banner); while (banner.toString() !== '\n')
-
-function write(from: number, to: number): void {
-  writeAll(pipe, vector.subarray(from, to))
-}
 
 try {
   const [first, ...others] = checkpoints()
