@@ -132,7 +132,7 @@ export class RemusSender {
     this.#reader.hand()
     // It may have begun before the pipe could be shrunk: then nothing holds it.
     const capacity = this.#reader.narrowness
-    if (!this.#events.stands(capacity !== undefined)) return
+    if (!this.#events.stands(capacity !== undefined)) return this.#reader.widen()
     this.#holding = true
     this.#reader.hold()
     this.#heldBy = capacity
