@@ -41,10 +41,12 @@ export async function measureIdle(
   try {
     const [port = 0] = running.ports
     if (running.pid === undefined) throw new Error(`${contender.name} has no process of its own`)
+    const others = await connectedClients(redis)
     const active = new Active(options, port)
     await active.warmUp()
     const alone = await active.run()
-    const others = await connectedClients(redis)
+    // What the active one has closed may still be on its way through an epoch.
+    await connected(redis, (clients) => clients <= others)
     const rssBeforeBytes = await settledRss(running.pid)
     const found: (readonly [connections: number, rssBytes: number, figures: readonly Figure[]])[] = []
     let open = 0
