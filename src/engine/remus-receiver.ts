@@ -26,6 +26,8 @@ export class RemusReceiver {
   readonly #input: Writable
   readonly #stream: XenStream
   #part: XenPart
+  /** The standby domain's number, which it keeps under its new name. */
+  #id: number | undefined
   /** It was told to end: that it does is no loss. */
   #ended = false
   /** Called when the receiver has gone by itself. */
@@ -67,17 +69,22 @@ export class RemusReceiver {
       await this.#write(piece)
     }
     if (!this.#stream.isBetween) throw new TailgateError('E_IMAGE', 'the image ends within a checkpoint')
+    // Looked up now, since a failover would have to wait for it.
+    this.#id ??= await this.#xl.domainId(standbyName(this.#domain))
     this.#part = part
   }
 
-  /** Ends the stream; resolves when the domain runs. Rejects with E_ENGINE: nothing is left then. */
-  async release(): Promise<void> {
+  /**
+   * Ends the stream; resolves with the domain's number when it runs. Rejects with E_ENGINE: nothing is left
+   * then.
+   */
+  async release(): Promise<number> {
     this.#ended = true
     this.#input.end()
     const timer = setTimeout(() => { this.#process.child.kill('SIGKILL') }, restoreMsMax)
     const { status, words } = await this.#process.ending
     clearTimeout(timer)
-    if (status === 0) return
+    if (status === 0 && this.#id !== undefined) return this.#id
     await this.destroy()
     throw new TailgateError('E_ENGINE', `xl migrate-receive did not bring the domain up: ${words}`)
   }

@@ -149,12 +149,12 @@ export class XenEngine implements Engine {
     try {
       if (this.#options.checkpoints === 'remus') {
         await bytes.return()
-        await this.#release(part)
+        this.#holdDomain(await this.#release(part))
       } else {
         await this.#options.network.prepare()
         await restoreDomain(bytes, this.#options.directory, json => { this.#check(json) })
+        await this.#hold()
       }
-      await this.#hold()
     } catch (error) {
       await this.#xl.destroy(this.#place.domain)
       throw error
@@ -204,6 +204,11 @@ export class XenEngine implements Engine {
   async #hold(): Promise<void> {
     const id = await this.#xl.domainId(this.#place.domain)
     if (id === undefined) throw new TailgateError('E_ENGINE', 'the domain ended as soon as it was there')
+    this.#holdDomain(id)
+  }
+
+  /** The domain with this number is the guest. The watch looks at once whether it is still there. */
+  #holdDomain(id: number): void {
     this.#id = id
     this.#condition = 'running'
     this.#watch?.stop()
@@ -238,13 +243,13 @@ export class XenEngine implements Engine {
   }
 
   /** Ends the stream of the standby, which is this part of one: its domain runs then. */
-  async #release({ stream, index }: XenPart): Promise<void> {
+  async #release({ stream, index }: XenPart): Promise<number> {
     const receiver = this.#receiver
     if (receiver?.part.stream !== stream || receiver.part.index !== index) {
       throw new TailgateError('E_IMAGE', 'the standby domain is not what this checkpoint would be')
     }
     this.#receiver = undefined
-    await receiver.release()
+    return await receiver.release()
   }
 
   /** Nobody could shut out a guest any more whose gate does not obey: it is ended. */
