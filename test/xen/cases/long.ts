@@ -3,14 +3,16 @@ import type { HostName } from '../../lab/cluster.ts'
 import { allRight, begin } from '../../qemu/lab-load.ts'
 import { figuresOf, xenCluster, type XenCluster } from '../xen-cluster.ts'
 
-// Failovers in a row at different intervals of checkpoints, at random moments: half of them between two
-// checkpoints, the other half while the domain stands still for one.
+// Failovers in a row at different intervals of checkpoints, at random moments, and after a random number of
+// checkpoints: half of them between two checkpoints, the other half while the domain stands still for one.
 
 const rounds = Number(process.env.TAILGATE_TEST_ROUNDS ?? '4')
 const intervals = ['500ms', '2s', '5s', '30s'] as const
 const msMax = 90 * 60_000
 t.setTimeout(msMax)
 t.comment(`timeout=${msMax}`)
+/** So many checkpoints, or fewer, count after the first one before the host dies. */
+const checkpointsMax = 2
 /** A moment between two checkpoints is chosen from so many replies. */
 const killWithinReplies = 800
 /** How long it may take until the domain stands still once more, in milliseconds. */
@@ -28,7 +30,8 @@ for (const [n, interval] of intervals.entries()) {
     })
     for (let round = 0; round < share; round++) {
       const host = round % 2 === 0 ? 'host-a' : 'host-b'
-      if (round % 2 === 0) await load.answers(Math.floor(Math.random() * killWithinReplies))
+      for (let left = atRandom(checkpointsMax); left > 0; left--) await cluster.nextCheckpoint()
+      if (round % 2 === 0) await load.answers(atRandom(killWithinReplies))
       else await standsStill(made, host)
       t.match(await cluster.failOverFrom(host), { from: host }, `round ${round + 1}`)
       allRight(t, await load.heard())
@@ -40,6 +43,11 @@ for (const [n, interval] of intervals.entries()) {
     t.comment(`reset because who was first on a shared key is in no log: ${figures.resets.shared}`)
     t.comment(JSON.stringify(figures))
   })
+}
+
+/** A whole number from 0 to `max`. */
+function atRandom(max: number): number {
+  return Math.floor(Math.random() * (max + 1))
 }
 
 /** Resolves when the domain of a host has been seen standing still for a checkpoint. */
