@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { constants, openSync } from 'node:fs'
+import { closeSync, constants, openSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
@@ -36,14 +36,17 @@ class Saving {
   /** When xl was seen to have ended, by performance.now(). */
   endedAt = 0
   #standing = false
+  #finished = false
 
   constructor(domain: string, path: string, check: (json: string) => void) {
-    // Open for writing too: without a writer a pipe would have ended before xl has come.
-    const pipe = openSync(path, constants.O_RDWR | constants.O_NONBLOCK)
+    const pipe = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+    // Without a writer the pipe would have ended before xl has come.
+    const writer = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK)
     const stream = new XenStream({
       configured: check, began: () => undefined, ended: () => undefined,
       pages: () => { this.#stands() },
       finished: () => {
+        this.#finished = true
         this.#reader.hand()
         void this.xl.ending.then(({ status }) => { if (status === 0) this.#course.add('finished') })
       }
@@ -52,13 +55,14 @@ class Saving {
       wanted: () => stream.wanted,
       read: bytes => { stream.push(bytes) },
       piece: bytes => { this.#put(bytes) },
-      over: error => { this.#end(error) }
+      over: error => { if (!this.#finished) this.#end(error) }
     })
     // Much less than a domain: xl cannot have written all of one before the mark is there.
     this.#reader.narrow()
     this.xl = spawnXl(['save', '-c', domain, path], ['ignore', 'ignore', 'pipe'])
     void this.xl.ending.then(({ status, words }) => {
       this.endedAt = performance.now()
+      closeSync(writer)
       if (status !== 0) this.#end(new TailgateError('E_ENGINE', `xl save has failed: ${words}`))
     })
   }

@@ -77,13 +77,21 @@ void t.test('while the domain stands, what was read of it waits', async (t) => {
   t.ok(whole.subarray(xenHeaderBytes).equals(stream), 'and all of it comes then')
 })
 
+/** Takes all of an image. */
+async function take(t: Test, directory: string): Promise<void> {
+  const options = { ...domain, directory, paused: () => undefined }
+  let bytes = 0
+  for await (const piece of saveDomain(options, () => Promise.resolve())) bytes += piece.length
+  t.comment(`${bytes} bytes came`)
+}
+
 void t.test('an xl that fails in the end is an error', async (t) => {
   const { directory } = standIn(t, savedStream(), 1)
-  const options = { ...domain, directory, paused: () => undefined }
-  const taken = async (): Promise<void> => {
-    let bytes = 0
-    for await (const piece of saveDomain(options, () => Promise.resolve())) bytes += piece.length
-    t.comment(`${bytes} bytes came`)
-  }
-  await t.rejects(taken(), { code: 'E_ENGINE', message: /xl save has failed/ })
+  await t.rejects(take(t, directory), { code: 'E_ENGINE', message: /xl save has failed/ })
+})
+
+void t.test('so is one that ends well and has not written all', async (t) => {
+  const { directory } = standIn(t, savedStream().subarray(0, -ends.length))
+  const message = 'xl save has ended its stream too early'
+  await t.rejects(take(t, directory), { code: 'E_ENGINE', message })
 })
