@@ -28,7 +28,7 @@ export interface IdleOptions {
 
 /**
  * Memory of `contender` in front of the Redis at `redis` while connections are idle, and what an active one
- * feels of them. Rejects when a connection breaks or does not come through.
+ * feels of them. Nobody else may use that Redis. Rejects when a connection breaks or does not come through.
  */
 export async function measureIdle(
   contender: Contender, redis: number, options: IdleOptions
@@ -41,12 +41,10 @@ export async function measureIdle(
   try {
     const [port = 0] = running.ports
     if (running.pid === undefined) throw new Error(`${contender.name} has no process of its own`)
-    const others = await connectedClients(redis)
     const active = new Active(options, port)
     await active.warmUp()
     const alone = await active.run()
-    // What the active one has closed may still be on its way through an epoch.
-    await connected(redis, (clients) => clients <= others)
+    await connected(redis, nobody)
     const rssBeforeBytes = await settledRss(running.pid)
     const found: (readonly [connections: number, rssBytes: number, figures: readonly Figure[]])[] = []
     let open = 0
@@ -56,13 +54,13 @@ export async function measureIdle(
       idle.push(program)
       await program.firstLine()
       open = count
-      await connected(redis, (clients) => clients >= others + count)
+      await connected(redis, (clients) => clients >= count)
       const rssBytes = await settledRss(running.pid)
       found.push([count, rssBytes, await active.run()])
-      if (await connectedClients(redis) < others + count) throw new Error('an idle connection was closed')
+      if (await connectedClients(redis) < count) throw new Error('an idle connection was closed')
     }
     await closeIdle()
-    await connected(redis, (clients) => clients <= others)
+    await connected(redis, nobody)
     alone.push(...await active.run())
     await running.verify()
     return found.map(([connections, rssBytes, figures]) => ({
@@ -126,6 +124,11 @@ export function residentBytes(status: string): number {
   const kib = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]
   if (kib === undefined) throw new Error('the kernel does not say how much memory a process has')
   return Number(kib) * 1024
+}
+
+/** What a probe or the active connection has closed counts for as long as it is on its way. */
+function nobody(clients: number): boolean {
+  return clients === 0
 }
 
 /** Resolves when so many clients as `enough` asks for are connected to the Redis at `port`. */
