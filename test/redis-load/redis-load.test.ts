@@ -70,7 +70,7 @@ void t.test('a real Redis answers everything rightly', async (t) => {
 
 const lies = {
   'a counter that went up twice': {
-    kind: 'pipelined', of: once(/^:\d+/, (reply) => reply.replace(/\d/, '9'))
+    kind: 'pipelined', of: once(/^:\d+/, (reply) => reply.replace(/\d+/, '0'))
   },
   'a counter that several share, told twice': {
     kind: 'shared', of: once(/^:\d+/, (reply) => reply.replace(/\d+/, '1'))
