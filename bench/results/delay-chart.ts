@@ -1,8 +1,7 @@
 import { median } from '../figures.ts'
 import type { DelaySeries, LatencyReport } from '../latency/report.ts'
 import { msText } from './latency-chart.ts'
-import { panelled } from './panels.ts'
-import { periodPanel, plottedOverPeriod } from './period-panel.ts'
+import { periodChart, plottedOverPeriod } from './period-panel.ts'
 import { colourOf, line, text } from './svg.ts'
 
 const height = 220
@@ -12,11 +11,7 @@ export function delayChart(reports: readonly LatencyReport[]): string | undefine
   const delays = reports.flatMap((report) => report.delays)
   const intervals = [...new Set(delays.map(({ intervalMs }) => intervalMs))].toSorted((a, b) => a - b)
   if (intervals.length === 0) return undefined
-  return panelled({
-    title: 'Response delay over a checkpoint period', verdict: 'lower is better',
-    note: 'A dot is a request: when it was due, and how long its response took. Dashed: the median.',
-    columns: 2, width: periodPanel.width, height: periodPanel.top + height + periodPanel.bottom
-  }, intervals, (intervalMs, left, top) =>
+  return periodChart('Response delay over a checkpoint period', height, intervals, (intervalMs, left, top) =>
     drawn(intervalMs, delays.filter((series) => series.intervalMs === intervalMs), left, top))
 }
 

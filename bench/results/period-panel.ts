@@ -1,9 +1,21 @@
 import type { DelaySeries } from '../latency/report.ts'
 import { msText } from './latency-chart.ts'
+import { panelled } from './panels.ts'
 import { colourOf, dots, faint, line, text, ticks } from './svg.ts'
 
 /** A panel of response delay over a checkpoint period, in pixels; how high its plot is, is the chart's. */
-export const periodPanel = { width: 500, left: 72, right: 24, top: 52, bottom: 52 } as const
+const periodPanel = { width: 500, left: 72, right: 24, top: 52, bottom: 52 } as const
+
+/** A panel for each of `items`, with a plot of that height. */
+export function periodChart<T>(
+  title: string, height: number, items: readonly T[], draw: (item: T, left: number, top: number) => string[]
+): string {
+  return panelled({
+    title, verdict: 'lower is better',
+    note: 'A dot is a request: when it was due, and how long its response took. Dashed: the median.',
+    columns: 2, width: periodPanel.width, height: periodPanel.top + height + periodPanel.bottom
+  }, items, draw)
+}
 
 export interface PeriodPlot {
   readonly left: number

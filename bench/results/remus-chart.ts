@@ -1,7 +1,6 @@
 import { settingText, trialsOf, type RemusReport, type RemusTrial } from '../remus/report.ts'
 import { msText } from './latency-chart.ts'
-import { panelled } from './panels.ts'
-import { periodPanel, plottedOverPeriod } from './period-panel.ts'
+import { periodChart, plottedOverPeriod } from './period-panel.ts'
 import { text } from './svg.ts'
 
 const height = 150
@@ -10,11 +9,7 @@ const height = 150
 export function remusChart(reports: readonly RemusReport[]): string | undefined {
   const trials = trialsOf(reports)
   if (trials.length === 0) return undefined
-  return panelled({
-    title: 'Response delay of a Xen guest over a checkpoint period', verdict: 'lower is better',
-    note: 'A dot is a request: when it was due, and how long its response took. Dashed: the median.',
-    columns: 2, width: periodPanel.width, height: periodPanel.top + height + periodPanel.bottom
-  }, trials, drawn)
+  return periodChart('Response delay of a Xen guest over a checkpoint period', height, trials, drawn)
 }
 
 function drawn({ load, series, ...setting }: RemusTrial, left: number, top: number): string[] {
