@@ -1,10 +1,7 @@
-import { execFile, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { homedir } from 'node:os'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { programPath } from './program.ts'
 
 // What is measured with emulated machines, on networks of their own.
@@ -25,14 +22,6 @@ export function laboratoryMissing(more: Readonly<Record<string, string>> = {}): 
     if (programPath(program) === undefined) return `${program} is not installed (Debian package ${debian})`
   }
   return undefined
-}
-
-/** Builds an image by the script at `path` of the repository, or finds it built: its directory. */
-export async function builtImage(path: string, name: string): Promise<string> {
-  const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache')
-  const script = fileURLToPath(new URL(`../${path}`, import.meta.url))
-  const { stdout } = await promisify(execFile)(script, [join(cache, name)])
-  return stdout.trim()
 }
 
 /**

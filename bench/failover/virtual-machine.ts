@@ -1,4 +1,5 @@
-import { builtImage, runInNamespaces } from '../laboratory.ts'
+import { builtImage } from '../../test/built-image.ts'
+import { runInNamespaces } from '../laboratory.ts'
 import type { CheckpointFigure, FailoverFigure, Point } from './report.ts'
 
 /** What the program in the namespaces is to measure: its one argument, as JSON. */

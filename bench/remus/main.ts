@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
-import { builtImage, laboratoryMissing } from '../laboratory.ts'
+import { builtImage } from '../../test/built-image.ts'
+import { laboratoryMissing } from '../laboratory.ts'
 import { optionsIfValid } from '../options.ts'
 import { runReporting } from '../reporting.ts'
 import { Shortfalls } from '../shortfalls.ts'

@@ -1,12 +1,9 @@
-import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { createConnection, createServer } from 'node:net'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import { QemuEngine, type QemuEngineOptions } from '../../src/engine/qemu.ts'
+import { builtImage } from '../built-image.ts'
 import { DirectClient } from '../guest/direct-client.ts'
 import type { Reply } from '../guest/replies.ts'
 import type { Undoing } from '../lab/undoing.ts'
@@ -24,7 +21,7 @@ export interface QemuHost {
 
 /** Builds the image of a guest with Redis, or finds it built. Undefined where the test is skipped. */
 export async function qemuHost(t: Test): Promise<QemuHost | undefined> {
-  return await hostWith(t, '../../deploy/demo-guest/build.sh', 'tailgate-test-guest')
+  return await hostWith(t, 'deploy/demo-guest/build.sh', 'tailgate-test-guest')
 }
 
 /** Likewise, of one with PostgreSQL and nginx on a disk, and what its clients need. */
@@ -32,7 +29,7 @@ export async function databaseHost(t: Test): Promise<QemuHost | undefined> {
   for (const program of ['psql', 'pgbench', 'qemu-img', 'mke2fs', 'openssl']) {
     if (requires(t, program) === undefined) return undefined
   }
-  return await hostWith(t, 'database/build.sh', 'tailgate-test-database')
+  return await hostWith(t, 'test/qemu/database/build.sh', 'tailgate-test-database')
 }
 
 /** `script` builds the image into the directory `name` of the user's cache. */
@@ -41,10 +38,7 @@ async function hostWith(t: Test, script: string, name: string): Promise<QemuHost
   if (qemu === undefined) return undefined
   if (requires(t, 'cpio') === undefined || requires(t, 'ip') === undefined) return undefined
   if (!requiresRoot(t)) return undefined
-  const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache')
-  const build = fileURLToPath(new URL(script, import.meta.url))
-  const { stdout } = await promisify(execFile)(build, [join(cache, name)])
-  return { image: stdout.trim(), qemu }
+  return { image: await builtImage(script, name), qemu }
 }
 
 export interface GuestOptions extends Partial<QemuEngineOptions> {

@@ -2,13 +2,12 @@ import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createConnection, type Socket } from 'node:net'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import { withSystemPrograms } from '../../src/engine/system-programs.ts'
+import { builtImage } from '../built-image.ts'
 import { addressOf, type MachineName } from '../lab/network-lab.ts'
 import type { Undoing } from '../lab/undoing.ts'
 import { Console } from '../qemu/guest.ts'
@@ -45,20 +44,13 @@ export async function xenImage(t: Test): Promise<XenImage | undefined> {
     if (requires(t, program) === undefined) return undefined
   }
   if (!requiresRoot(t)) return undefined
-  return { directory: await built('host/build.sh', 'tailgate-test-xen'), qemu }
+  return { directory: await builtImage('test/xen/host/build.sh', 'tailgate-test-xen'), qemu }
 }
 
 /** Likewise, the directory of an HVM domain's disk. */
 export async function hvmGuest(t: Test): Promise<string | undefined> {
-  return requires(t, 'mke2fs') === undefined ? undefined : await built('hvm/build.sh', 'tailgate-test-hvm')
-}
-
-/** `script` builds the image into the directory `name` of the user's cache. */
-async function built(script: string, name: string): Promise<string> {
-  const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache')
-  const build = fileURLToPath(new URL(script, import.meta.url))
-  const { stdout } = await run(build, [join(cache, name)])
-  return stdout.trim()
+  if (requires(t, 'mke2fs') === undefined) return undefined
+  return await builtImage('test/xen/hvm/build.sh', 'tailgate-test-hvm')
 }
 
 export interface XenHostOptions extends XenImage {
