@@ -28,11 +28,19 @@ export function partHeader({ stream, index }: XenPart): Buffer {
   return header
 }
 
+/** An image of which the header was read. */
+export interface OpenedPart {
+  readonly part: XenPart
+  /** What follows the header. */
+  readonly bytes: AsyncIterable<Uint8Array>
+  /** Lets go of the image, however much of it was read. */
+  readonly close: () => Promise<void>
+}
+
 /** Splits an image into what its header says and the stream's bytes. Rejects with E_IMAGE. */
-export async function openPart(
-  image: AsyncIterable<Uint8Array>
-): Promise<{ readonly part: XenPart, readonly bytes: AsyncGenerator<Uint8Array, void> }> {
+export async function openPart(image: AsyncIterable<Uint8Array>): Promise<OpenedPart> {
   const pieces = image[Symbol.asyncIterator]()
+  const close = async (): Promise<void> => { await pieces.return?.() }
   let have = Buffer.alloc(0)
   while (have.length < xenHeaderBytes) {
     const next = await pieces.next()
@@ -40,22 +48,19 @@ export async function openPart(
     have = Buffer.concat([have, next.value])
   }
   if (!have.subarray(0, magic.length).equals(magic)) {
+    await close()
     throw new TailgateError('E_IMAGE', 'the image is not one of the engine xen')
   }
   const part = {
     stream: have.toString('hex', magic.length, magic.length + streamBytes),
     index: have.readUInt32LE(magic.length + streamBytes)
   }
-  return { part, bytes: rest(have.subarray(xenHeaderBytes), pieces) }
+  return { part, bytes: rest(have.subarray(xenHeaderBytes), pieces), close }
 }
 
 async function* rest(
   first: Uint8Array, pieces: AsyncIterator<Uint8Array>
 ): AsyncGenerator<Uint8Array, void> {
-  try {
-    if (first.length > 0) yield first
-    for (let next = await pieces.next(); next.done !== true; next = await pieces.next()) yield next.value
-  } finally {
-    await pieces.return?.()
-  }
+  if (first.length > 0) yield first
+  for (let next = await pieces.next(); next.done !== true; next = await pieces.next()) yield next.value
 }

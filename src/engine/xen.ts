@@ -6,7 +6,7 @@ import type { GuestNetwork } from './guest-network.ts'
 import { RemusImages } from './remus-images.ts'
 import { RemusReceiver, standbyName } from './remus-receiver.ts'
 import { mustFit, type XenPlace } from './xen-domain.ts'
-import { openPart, type XenPart } from './xen-image.ts'
+import { openPart, type OpenedPart, type XenPart } from './xen-image.ts'
 import { restoreDomain, saveDomain } from './xen-save.ts'
 import { XenWatch } from './xen-watch.ts'
 import { describedIn, Xl } from './xl.ts'
@@ -128,7 +128,15 @@ export class XenEngine implements Engine {
   }
 
   async #absorb(image: AsyncIterable<Uint8Array>): Promise<void> {
-    const { part, bytes } = await openPart(image)
+    const opened = await openPart(image)
+    try {
+      await this.#take(opened)
+    } finally {
+      await opened.close()
+    }
+  }
+
+  async #take({ part, bytes }: OpenedPart): Promise<void> {
     if (part.index === 0) await this.#beginReceiving(part)
     else if (this.#receiver?.follows(part) !== true) {
       throw new TailgateError('E_IMAGE', 'the image builds on one that is not here')
@@ -145,10 +153,9 @@ export class XenEngine implements Engine {
 
   async restore(image: AsyncIterable<Uint8Array>): Promise<void> {
     this.#mustBeAbsent()
-    const { part, bytes } = await openPart(image)
+    const { part, bytes, close } = await openPart(image)
     try {
       if (this.#options.checkpoints === 'remus') {
-        await bytes.return()
         this.#holdDomain(await this.#release(part))
       } else {
         await this.#options.network.prepare()
@@ -158,6 +165,8 @@ export class XenEngine implements Engine {
     } catch (error) {
       await this.#xl.destroy(this.#place.domain)
       throw error
+    } finally {
+      await close()
     }
   }
 

@@ -54,3 +54,24 @@ void t.test('an image says which part of which stream it is', async (t) => {
   await t.rejects(openPart(inPieces(image.subarray(0, 31))), { code: 'E_IMAGE', message: /ends within/ })
   await t.rejects(openPart(inPieces(Buffer.alloc(99))), { code: 'E_IMAGE', message: /not one of/ })
 })
+
+void t.test('an image is let go of, read or not', async (t) => {
+  let closed = 0
+  async function* image(bytes: Buffer): AsyncGenerator<Uint8Array, void> {
+    try {
+      for await (const piece of inPieces(bytes, 40)) yield piece
+    } finally {
+      closed++
+    }
+  }
+  const part = { stream: '00112233445566778899aabbccddeeff', index: 0 }
+  const whole = Buffer.concat([partHeader(part), Buffer.alloc(100)])
+  await (await openPart(image(whole))).close()
+  t.equal(closed, 1, 'of which only the header was wanted')
+  const opened = await openPart(image(whole))
+  for await (const piece of opened.bytes) if (piece.length > 0) break
+  await opened.close()
+  t.equal(closed, 2, 'of which a piece was')
+  await t.rejects(openPart(image(Buffer.alloc(99))), { code: 'E_IMAGE' })
+  t.equal(closed, 3, 'that is none')
+})
