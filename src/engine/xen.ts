@@ -4,10 +4,10 @@ import type { CheckpointRequest } from '../core/agent/port.ts'
 import type { Engine } from './engine.ts'
 import type { GuestNetwork } from './guest-network.ts'
 import { RemusImages } from './remus-images.ts'
-import { RemusReceiver, standbyName } from './remus-receiver.ts'
 import { mustFit, type XenPlace } from './xen-domain.ts'
-import { openPart, type OpenedPart, type XenPart } from './xen-image.ts'
+import { openPart } from './xen-image.ts'
 import { restoreDomain, saveDomain } from './xen-save.ts'
+import { XenStandby } from './xen-standby.ts'
 import { XenWatch } from './xen-watch.ts'
 import { describedIn, Xl } from './xl.ts'
 
@@ -34,7 +34,7 @@ export interface XenEngineOptions {
 /**
  * The engine of Xen domains, by xl(1) and Remus without its network buffer:
  *
- *   primary: xl remus ─► pipe ─► RemusImages ═══ images ═══► RemusReceiver ─► xl migrate-receive: backup
+ *   primary: xl remus ─► pipe ─► RemusImages ═══ images ═══► XenStandby ─► xl migrate-receive: backup
  *
  * Images build on one another: each goes into the standby domain of the backup at once, and restoring is no
  * more than ending the standby's stream. The domain runs then by itself, behind a gate that is shut.
@@ -49,21 +49,23 @@ export class XenEngine implements Engine {
   readonly #options: XenEngineOptions
   readonly #place: XenPlace
   readonly #xl = new Xl()
+  readonly #standby: XenStandby
   #condition: GuestCondition = 'absent'
   /** Xen's number of the domain that is our guest. */
   #id: number | undefined
   #watch: XenWatch | undefined
   #images: RemusImages | undefined
   #checkpointing = false
-  #receiver: RemusReceiver | undefined
-  /** A standby that has failed is being cleared away. */
-  #dropping: Promise<void> | undefined
 
   constructor(options: XenEngineOptions) {
     const { domain, network, bridge, mac, checkpoints } = options
     this.#options = options
     this.#place = { domain, device: network.device, bridge, mac, checkpoints }
-    if (checkpoints === 'remus') this.absorb = image => this.#absorb(image)
+    this.#standby = new XenStandby({
+      xl: this.#xl, domain, check: json => { this.#check(json) }, prepareNetwork: () => network.prepare(),
+      lost: reason => { this.onStandbyLost?.(reason) }
+    })
+    if (checkpoints === 'remus') this.absorb = image => this.#standby.absorb(image)
     network.onFailure = reason => { this.#networkFailed(reason) }
   }
 
@@ -75,12 +77,11 @@ export class XenEngine implements Engine {
 
   /**
    * Domains outlive agents: one that runs is taken for the guest, with its gate shut until a lease is given.
-   * A standby is not: nobody knows how far it is.
    */
   async prepare(): Promise<void> {
     const { network } = this.#options
     await network.prepare()
-    await this.#xl.destroy(standbyName(this.#place.domain))
+    await this.#standby.removeLeftOver()
     if (await this.#xl.domainId(this.#place.domain) === undefined) return
     network.renewLease(0)
     await network.open()
@@ -92,7 +93,7 @@ export class XenEngine implements Engine {
     const { network, config } = this.#options
     const { domain } = this.#place
     await network.prepare()
-    await this.#dropReceiver()
+    await this.#standby.drop()
     const isFound = await this.#xl.domainId(domain) !== undefined
     if (!isFound && config === undefined) {
       throw new TailgateError('E_ENGINE', `there is no domain ${domain} on this host, and no \`config\` to `
@@ -127,36 +128,12 @@ export class XenEngine implements Engine {
     }
   }
 
-  async #absorb(image: AsyncIterable<Uint8Array>): Promise<void> {
-    const opened = await openPart(image)
-    try {
-      await this.#take(opened)
-    } finally {
-      await opened.close()
-    }
-  }
-
-  async #take({ part, bytes }: OpenedPart): Promise<void> {
-    if (part.index === 0) await this.#beginReceiving(part)
-    else if (this.#receiver?.follows(part) !== true) {
-      throw new TailgateError('E_IMAGE', 'the image builds on one that is not here')
-    }
-    const receiver = this.#receiver
-    try {
-      await receiver?.take(part, bytes)
-    } catch (error) {
-      await this.#dropReceiver()
-      this.onStandbyLost?.(messageOf(error))
-      throw error
-    }
-  }
-
   async restore(image: AsyncIterable<Uint8Array>): Promise<void> {
     this.#mustBeAbsent()
     const { part, bytes, close } = await openPart(image)
     try {
       if (this.#options.checkpoints === 'remus') {
-        this.#holdDomain(await this.#release(part))
+        this.#holdDomain(await this.#standby.release(part))
       } else {
         await this.#options.network.prepare()
         await restoreDomain(bytes, this.#options.directory, json => { this.#check(json) })
@@ -192,7 +169,7 @@ export class XenEngine implements Engine {
     const { network } = this.#options
     // A gate that is not there cannot be shut; the domain's end is what counts.
     await network.shut().catch(() => undefined)
-    await this.#dropReceiver()
+    await this.#standby.drop()
     await this.#xl.destroy(this.#place.domain)
     this.#images?.kill()
     this.#images = undefined
@@ -251,16 +228,6 @@ export class XenEngine implements Engine {
     }, standing)
   }
 
-  /** Ends the stream of the standby, which is this part of one: its domain runs then. */
-  async #release({ stream, index }: XenPart): Promise<number> {
-    const receiver = this.#receiver
-    if (receiver?.part.stream !== stream || receiver.part.index !== index) {
-      throw new TailgateError('E_IMAGE', 'the standby domain is not what this checkpoint would be')
-    }
-    this.#receiver = undefined
-    return await receiver.release()
-  }
-
   /** Nobody could shut out a guest any more whose gate does not obey: it is ended. */
   #networkFailed(reason: string): void {
     if (this.#condition !== 'running') return
@@ -293,29 +260,5 @@ export class XenEngine implements Engine {
     if (this.#images !== images || this.#condition !== 'running') return
     if (!await this.#xl.isSuspended(this.#place.domain).catch(() => false)) return
     this.#fail('xl remus has ended while the domain stood, and Xen has no order that would let it run on')
-  }
-
-  async #beginReceiving(part: XenPart): Promise<void> {
-    await this.#dropping
-    if (this.#receiver !== undefined) {
-      await this.#dropReceiver()
-      this.onStandbyLost?.('a new stream of checkpoints takes the place of the standby')
-    }
-    await this.#options.network.prepare()
-    const receiver = new RemusReceiver(this.#xl, this.#place.domain, part, json => { this.#check(json) })
-    receiver.onLost = reason => {
-      if (this.#receiver !== receiver) return
-      this.#receiver = undefined
-      this.#dropping = receiver.destroy().catch(() => undefined)
-      this.onStandbyLost?.(reason)
-    }
-    this.#receiver = receiver
-  }
-
-  async #dropReceiver(): Promise<void> {
-    await this.#dropping
-    const receiver = this.#receiver
-    this.#receiver = undefined
-    await receiver?.destroy()
   }
 }

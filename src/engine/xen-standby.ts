@@ -1,0 +1,104 @@
+import { messageOf, TailgateError } from '../base/errors.ts'
+import { RemusReceiver, standbyName } from './remus-receiver.ts'
+import { openPart, type OpenedPart, type XenPart } from './xen-image.ts'
+import type { Xl } from './xl.ts'
+
+export interface XenStandbyOptions {
+  readonly xl: Xl
+  /** The guest's domain; the standby has a name of its own until it runs. */
+  readonly domain: string
+  /** Is told the configuration of the domain before it is made; throws to refuse it. */
+  readonly check: (json: string) => void
+  /** The gate must be there, and shut, before Xen makes the domain's network card. */
+  readonly prepareNetwork: () => Promise<void>
+  /** No image here can be restored any more, until another one has been absorbed. */
+  readonly lost: (reason: string) => void
+}
+
+/**
+ * The domain of a backup that stands and takes every image as it comes. There is one at most: a stream that
+ * begins takes the place of the one before.
+ */
+export class XenStandby {
+  readonly #options: XenStandbyOptions
+  #receiver: RemusReceiver | undefined
+  /** One that has failed is being cleared away. */
+  #clearing: Promise<void> | undefined
+
+  constructor(options: XenStandbyOptions) {
+    this.#options = options
+  }
+
+  /** Clears away what an agent before this one has left: nobody knows how far it is. */
+  async removeLeftOver(): Promise<void> {
+    const { xl, domain } = this.#options
+    await xl.destroy(standbyName(domain))
+  }
+
+  /** Takes a whole image. Rejects with E_IMAGE and E_ENGINE. */
+  async absorb(image: AsyncIterable<Uint8Array>): Promise<void> {
+    const opened = await openPart(image)
+    try {
+      await this.#take(opened)
+    } finally {
+      await opened.close()
+    }
+  }
+
+  /**
+   * Lets the domain run, which has taken this part last, and answers its number. Rejects with E_IMAGE when it
+   * is not that far, and with E_ENGINE when it did not come up.
+   */
+  async release({ stream, index }: XenPart): Promise<number> {
+    const receiver = this.#receiver
+    if (receiver?.part.stream !== stream || receiver.part.index !== index) {
+      throw new TailgateError('E_IMAGE', 'the standby domain is not what this checkpoint would be')
+    }
+    this.#receiver = undefined
+    return await receiver.release()
+  }
+
+  /** Destroys the domain, if there is one, without a word of a loss. */
+  async drop(): Promise<void> {
+    await this.#clearing
+    const receiver = this.#receiver
+    this.#receiver = undefined
+    await receiver?.destroy()
+  }
+
+  async #take({ part, bytes }: OpenedPart): Promise<void> {
+    const receiver = await this.#receiverFor(part)
+    try {
+      await receiver.take(part, bytes)
+    } catch (error) {
+      await this.drop()
+      this.#options.lost(messageOf(error))
+      throw error
+    }
+  }
+
+  async #receiverFor(part: XenPart): Promise<RemusReceiver> {
+    if (part.index === 0) return this.#begin(part)
+    if (this.#receiver?.follows(part) === true) return this.#receiver
+    throw new TailgateError('E_IMAGE', 'the image builds on one that is not here')
+  }
+
+  async #begin(part: XenPart): Promise<RemusReceiver> {
+    const { xl, domain, check, prepareNetwork, lost } = this.#options
+    await this.#clearing
+    if (this.#receiver !== undefined) {
+      await this.drop()
+      lost('a new stream of checkpoints takes the place of the standby')
+    }
+    await prepareNetwork()
+    const receiver = new RemusReceiver(xl, domain, part, check)
+    receiver.onLost = reason => {
+      if (this.#receiver !== receiver) return
+      this.#receiver = undefined
+      this.#clearing = receiver.destroy().catch(() => undefined)
+      lost(reason)
+    }
+    this.#receiver = receiver
+    return receiver
+  }
+}
