@@ -47,8 +47,11 @@ export interface Engine {
   renewLease(remainingMs: number): void
   /** Ends the guest at once. Resolves when it is gone. */
   stop(): Promise<void>
-  /** Ends what a process before this one has left of a guest on this host. Called once, before all else. */
-  prepare?(): Promise<void>
+  /**
+   * Ends what a process before this one has left of a guest on this host. Called once, before all else.
+   * Unless the guest `isKnown`, no agent ever had it here, and what runs under its name is somebody else's.
+   */
+  prepare?(isKnown: boolean): Promise<void>
   /**
    * A checkpoint is here that may have to be restored: prepares what can be prepared. The guest stays absent,
    * {@link start} and {@link restore} may follow, and {@link stop} ends it. Rejects with E_ENGINE.

@@ -86,6 +86,8 @@ export class RemusReceiver {
     clearTimeout(timer)
     if (status === 0 && this.#id !== undefined) return this.#id
     await this.destroy()
+    // It may have had its new name already.
+    await this.#xl.destroy(this.#domain)
     throw new TailgateError('E_ENGINE', `xl migrate-receive did not bring the domain up: ${words}`)
   }
 

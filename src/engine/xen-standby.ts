@@ -16,6 +16,16 @@ export interface XenStandbyOptions {
 }
 
 /**
+ * Rejects with E_ENGINE when a domain of the guest's name is on a host that is to have none: somebody made it
+ * past the agent, which therefore does not end it.
+ */
+export async function mustBeNone(xl: Xl, domain: string): Promise<void> {
+  if (await xl.domainId(domain) === undefined) return
+  throw new TailgateError('E_ENGINE', `a domain ${domain} is on this host that its agent never had, so the `
+    + `host cannot be the guest's backup: if nobody needs it, end it with xl destroy ${domain}`)
+}
+
+/**
  * The domain of a backup that stands and takes every image as it comes. There is one at most: a stream that
  * begins takes the place of the one before.
  */
@@ -90,6 +100,7 @@ export class XenStandby {
       await this.drop()
       lost('a new stream of checkpoints takes the place of the standby')
     }
+    await mustBeNone(xl, domain)
     await prepareNetwork()
     const receiver = new RemusReceiver(xl, domain, part, check)
     receiver.onLost = reason => {

@@ -1,4 +1,5 @@
 import { messageOf, TailgateError } from '../base/errors.ts'
+import { invariant } from '../base/invariant.ts'
 import type { GuestCondition } from '../core/message.ts'
 import type { CheckpointRequest } from '../core/agent/port.ts'
 import type { Engine } from './engine.ts'
@@ -7,7 +8,7 @@ import { RemusImages } from './remus-images.ts'
 import { mustFit, type XenPlace } from './xen-domain.ts'
 import { openPart } from './xen-image.ts'
 import { restoreDomain, saveDomain } from './xen-save.ts'
-import { XenStandby } from './xen-standby.ts'
+import { mustBeNone, XenStandby } from './xen-standby.ts'
 import { XenWatch } from './xen-watch.ts'
 import { describedIn, Xl } from './xl.ts'
 
@@ -51,6 +52,8 @@ export class XenEngine implements Engine {
   readonly #xl = new Xl()
   readonly #standby: XenStandby
   #condition: GuestCondition = 'absent'
+  /** The domain of this name is the guest, or is being made as such: none other is ever destroyed. */
+  #isOurs = false
   /** Xen's number of the domain that is our guest. */
   #id: number | undefined
   #watch: XenWatch | undefined
@@ -77,39 +80,34 @@ export class XenEngine implements Engine {
 
   /**
    * Domains outlive agents: one that runs is taken for the guest, with its gate shut until a lease is given.
+   * But where no agent ever had the guest a domain is its owner's, and stays as it is until it is started.
    */
-  async prepare(): Promise<void> {
+  async prepare(isKnown: boolean): Promise<void> {
     const { network } = this.#options
+    const isThere = await this.#xl.domainId(this.#place.domain) !== undefined
+    if (isThere && !isKnown) return
     await network.prepare()
     await this.#standby.removeLeftOver()
-    if (await this.#xl.domainId(this.#place.domain) === undefined) return
+    if (!isThere) return
     network.renewLease(0)
     await network.open()
     await this.#hold()
   }
 
+  /** A domain that is there is taken as it is; one that does not fit is refused, and goes on. */
   async start(): Promise<void> {
     this.#mustBeAbsent()
-    const { network, config } = this.#options
-    const { domain } = this.#place
-    await network.prepare()
-    await this.#standby.drop()
-    const isFound = await this.#xl.domainId(domain) !== undefined
-    if (!isFound && config === undefined) {
-      throw new TailgateError('E_ENGINE', `there is no domain ${domain} on this host, and no \`config\` to `
-        + 'create it from: create it, or name its file')
-    }
+    const { network } = this.#options
+    const isFound = await this.#fitting()
+    this.#isOurs = !isFound
     try {
-      if (!isFound && config !== undefined) {
-        mustFit(await this.#xl.describeFile(config), this.#place)
-        await this.#xl.create(config)
-      }
-      mustFit(await this.#xl.describe(domain), this.#place)
+      await (isFound ? network.adopt() : network.prepare())
+      await this.#standby.drop()
+      if (!isFound) await this.#create()
       await network.open()
       await this.#hold()
     } catch (error) {
-      // What was there before is its owner's.
-      if (!isFound) await this.#xl.destroy(domain)
+      if (!isFound) await this.#destroy()
       throw error
     }
   }
@@ -132,16 +130,8 @@ export class XenEngine implements Engine {
     this.#mustBeAbsent()
     const { part, bytes, close } = await openPart(image)
     try {
-      if (this.#options.checkpoints === 'remus') {
-        this.#holdDomain(await this.#standby.release(part))
-      } else {
-        await this.#options.network.prepare()
-        await restoreDomain(bytes, this.#options.directory, json => { this.#check(json) })
-        await this.#hold()
-      }
-    } catch (error) {
-      await this.#xl.destroy(this.#place.domain)
-      throw error
+      if (this.#options.checkpoints === 'remus') this.#holdDomain(await this.#standby.release(part))
+      else await this.#restoreSaved(bytes)
     } finally {
       await close()
     }
@@ -170,7 +160,7 @@ export class XenEngine implements Engine {
     // A gate that is not there cannot be shut; the domain's end is what counts.
     await network.shut().catch(() => undefined)
     await this.#standby.drop()
-    await this.#xl.destroy(this.#place.domain)
+    if (this.#isOurs) await this.#destroy()
     this.#images?.kill()
     this.#images = undefined
     await network.close()
@@ -179,6 +169,46 @@ export class XenEngine implements Engine {
   #mustBeAbsent(): void {
     if (this.#condition === 'absent') return
     throw new TailgateError('E_ENGINE', `the domain ${this.#place.domain} is there already`)
+  }
+
+  /** Whether the domain is there already. Rejects with E_ENGINE when it, or its file, does not fit. */
+  async #fitting(): Promise<boolean> {
+    const { config } = this.#options
+    const { domain } = this.#place
+    const isFound = await this.#xl.domainId(domain) !== undefined
+    if (isFound) mustFit(await this.#xl.describe(domain), this.#place)
+    else if (config !== undefined) mustFit(await this.#xl.describeFile(config), this.#place)
+    else {
+      throw new TailgateError('E_ENGINE', `there is no domain ${domain} on this host, and no \`config\` to `
+        + 'create it from: create it, or name its file')
+    }
+    return isFound
+  }
+
+  async #create(): Promise<void> {
+    const { config } = this.#options
+    invariant(config !== undefined, 'a domain is created from a file')
+    await this.#xl.create(config)
+    mustFit(await this.#xl.describe(this.#place.domain), this.#place)
+  }
+
+  async #restoreSaved(bytes: AsyncIterable<Uint8Array>): Promise<void> {
+    const { network, directory } = this.#options
+    await mustBeNone(this.#xl, this.#place.domain)
+    this.#isOurs = true
+    try {
+      await network.prepare()
+      await restoreDomain(bytes, directory, json => { this.#check(json) })
+      await this.#hold()
+    } catch (error) {
+      await this.#destroy()
+      throw error
+    }
+  }
+
+  async #destroy(): Promise<void> {
+    await this.#xl.destroy(this.#place.domain)
+    this.#isOurs = false
   }
 
   /** A stream's description of its domain must be what the gate of this host is laid for. */
@@ -196,6 +226,7 @@ export class XenEngine implements Engine {
   /** The domain with this number is the guest. The watch looks at once whether it is still there. */
   #holdDomain(id: number): void {
     this.#id = id
+    this.#isOurs = true
     this.#condition = 'running'
     this.#watch?.stop()
     const changed = (): void => {
@@ -232,7 +263,7 @@ export class XenEngine implements Engine {
   #networkFailed(reason: string): void {
     if (this.#condition !== 'running') return
     this.#fail(`its network is gone: ${reason}`)
-    this.#xl.destroy(this.#place.domain).catch(() => undefined)
+    this.#destroy().catch(() => undefined)
   }
 
   /** The stream that goes on, or one that begins: then the one before must be over. */

@@ -1,8 +1,8 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
 import { setTimeout } from 'node:timers/promises'
 import { messageOf, TailgateError } from '../base/errors.ts'
-import { withSystemPrograms } from './system-programs.ts'
+import { runOrder, withSystemPrograms } from './system-programs.ts'
 
 /** How long one order of the toolstack may take, in milliseconds: a domain's memory is given back slowly. */
 const timeoutMs = 120_000
@@ -92,18 +92,9 @@ export class Xl {
     }
   }
 
-  #run(what: string, args: readonly string[]): Promise<string> {
-    const env = withSystemPrograms(process.env)
-    const options = { env, timeout: timeoutMs, killSignal: 'SIGKILL' as const }
-    return new Promise((resolve, reject) => {
-      execFile('xl', args, options, (error, stdout, stderr) => {
-        if (error === null) return resolve(stdout.trim())
-        const reason = 'code' in error && error.code === 'ENOENT'
-          ? 'there is no xl on this host: run the agent in dom0, with xen-utils installed'
-          : lastLineOf(stderr) ?? messageOf(error)
-        reject(new TailgateError('E_ENGINE', `${what}: ${reason}`, { cause: error }))
-      })
-    })
+  async #run(what: string, args: readonly string[]): Promise<string> {
+    const missing = 'run the agent in dom0, with xen-utils installed'
+    return (await runOrder({ what, program: 'xl', args, timeoutMs, missing, reasonIn: lastLineOf })).trim()
   }
 }
 

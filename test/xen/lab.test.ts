@@ -10,7 +10,7 @@ t.setTimeout(togetherMs)
 t.comment(`timeout=${togetherMs}`)
 /** Each boots hosts of its own: only the first is for every run of all tests. */
 const parts = process.env.TAILGATE_TEST_ROUNDS === undefined
-  ? ['failover'] : ['failover', 'standby', 'sender', 'disks', 'save', 'hvm', 'database', 'long']
+  ? ['failover'] : ['failover', 'found', 'standby', 'sender', 'disks', 'save', 'hvm', 'database', 'long']
 
 for (const part of parts) {
   void t.test(`Xen hosts: ${part}`, async (t) => {

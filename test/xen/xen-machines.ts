@@ -27,7 +27,7 @@ const ownIp = 'ip() { /usr/sbin/ip "$@"; }'
 export interface XenMachinesOptions extends Omit<XenHostOptions, 'name' | 'bare'> {
   /** All hosts that may ever run the guest. */
   readonly hosts: readonly HostName[]
-  /** What is different in the agent's file: values by their paths in it. */
+  /** What is different in the agent's file: values by their paths in it; undefined: it is left out. */
   readonly agent?: readonly (readonly [path: readonly (string | number)[], value: unknown])[]
   /** What the domain's configuration names besides the image's own; `*.gz` is unpacked. */
   readonly guestFiles?: { readonly from: string, readonly names: readonly string[] }
@@ -85,7 +85,10 @@ export class XenMachines implements HostMachines {
     file.set('link', `${addressOf(name, 'link')}:${linkPort}`)
     file.set('tls', { ca: 'ca.crt', cert: `${name}.crt`, key: `${name}.key` })
     file.set('peers', hosts.filter((other) => other !== name))
-    for (const [path, value] of agent) file.setIn(path, value)
+    for (const [path, value] of agent) {
+      if (value === undefined) file.deleteIn(path)
+      else file.setIn(path, value)
+    }
     return file.toString()
   }
 }
