@@ -11,9 +11,8 @@ import type { FailoverSummary, GatewayPort, GatewayState } from './port.ts'
 import type { FailoverPhase } from './protection.ts'
 import { Replay } from './replay.ts'
 import type { GuestSettings } from './settings.ts'
+import { TailCredit } from './tail-credit.ts'
 
-/** How much of the tail may be on its way at a time. */
-const tailWindowBytes = 4 << 20
 /** While fewer records than this wait to be replayed, more of the tail is asked for. */
 const tailLowRecords = 4096
 
@@ -64,7 +63,7 @@ export class Failover {
   #replay: Replay | undefined
   #checkpoint: CheckpointId = checkpointId(0)
   #mark: Lsn = lsn(0)
-  #credit = 0
+  readonly #credit: TailCredit
   #tailEnded = false
   #ended = false
 
@@ -73,6 +72,7 @@ export class Failover {
     this.#start = start
     this.#now = start.now
     this.#phaseSince = start.now
+    this.#credit = new TailCredit(context.hosts.windowMs)
   }
 
   get phase(): FailoverPhase { return this.#phase }
@@ -102,14 +102,24 @@ export class Failover {
       if (this.#blocked !== undefined || cannotFence) this.#awaitLease()
       return
     }
+    const { hosts, settings: { stepTimeoutMs } } = this.#context
+    const { to } = this.#start
     if (this.#phase === 'attach' || this.#phase === 'replay') {
-      const suspicion = this.#context.hosts.suspicion(this.#start.to, now)
+      const suspicion = hosts.suspicion(to, now)
       if (suspicion !== undefined) return this.#lose(`${suspicion}, during the step "${this.#phase}"`)
+      const isLate = !this.#tailEnded && this.#credit.waited(now) > stepTimeoutMs
+      if (isLate) return this.#lose(`${to.name} did not send its log in time, though it can be reached`)
     }
     const waits = this.#phase === 'commit' || this.#phase === 'restore' || this.#phase === 'open-network'
-    if (waits && now - this.#phaseSince > this.#context.settings.stepTimeoutMs) {
-      this.#lose(`${this.#start.to.name} did not finish the step "${this.#phase}" in time`)
+    if (waits && now - this.#phaseSince > stepTimeoutMs) {
+      this.#lose(`${to.name} did not finish the step "${this.#phase}" in time`)
     }
+  }
+
+  /** This gateway was away: what it did not hear meanwhile is nobody's delay. */
+  excuse(now: Millis): void {
+    this.#phaseSince = now
+    this.#credit.excuse(now)
   }
 
   /** An operator says that the old primary can do no more. */
@@ -192,8 +202,9 @@ export class Failover {
 
   // ---- restore, open, replay
 
-  message(message: AgentMessage): void {
+  message(now: Millis, message: AgentMessage): void {
     if (this.#ended) return
+    this.#now = now
     switch (message.type) {
       case 'promoted': return this.#promoted(message)
       case 'promote-failed': return this.#lose(`${this.#start.to.name} could not restore: ${message.reason}`)
@@ -233,7 +244,9 @@ export class Failover {
 
   #tail(records: Uint8Array): void {
     if (this.#replay === undefined) return
-    this.#credit -= records.length
+    this.#credit.came(this.#now, records.length)
+    // Its heartbeats wait on the link behind what it sends.
+    this.#context.hosts.heardOf(this.#start.to, this.#now)
     this.#replay.feed(records)
   }
 
@@ -254,9 +267,8 @@ export class Failover {
   }
 
   #askForMore(): void {
-    const bytes = tailWindowBytes - this.#credit
-    if (bytes <= 0) return
-    this.#credit += bytes
+    const bytes = this.#credit.ask(this.#now)
+    if (bytes === 0) return
     this.#context.send(this.#start.to.name, { type: 'tail-credit', bytes })
   }
 

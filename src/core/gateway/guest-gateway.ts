@@ -111,7 +111,10 @@ export class GuestGateway {
   tick(now: Millis): void {
     this.#now = now
     const away = this.hosts.tick(now)
-    if (away > 0) this.#port.report({ type: 'clock-jump', ms: away })
+    if (away > 0) {
+      this.#port.report({ type: 'clock-jump', ms: away })
+      this.#failover?.excuse(now)
+    }
     this.#command.tick(now)
     this.dataPath.retryDials()
     this.dataPath.recheckBacklogs()
@@ -191,7 +194,7 @@ export class GuestGateway {
         if (this.#failover === undefined) this.replication.logFailed(host, message.reason, now)
         return
       case 'promoted': case 'promote-failed': case 'network-open': case 'tail': case 'tail-end':
-        if (host === this.#failover?.to) this.#failover.message(message)
+        if (host === this.#failover?.to) this.#failover.message(now, message)
         return
       case 'stale': // Dealt with by who knows what it says of the command.
     }
@@ -239,7 +242,7 @@ export class GuestGateway {
   }
 
   #guest(host: Host, message: AgentMessage & { type: 'guest' }, now: Millis): void {
-    host.heard = now
+    this.hosts.heardOf(host, now)
     host.condition = message.condition
     if (host !== this.active || this.#failover !== undefined) return
     if (message.condition === 'running') this.#running(message.endpoints)

@@ -74,8 +74,13 @@ export class Hosts {
     return gap
   }
 
-  heartbeat(host: Host, message: Heartbeat, now: Millis): void {
+  /** The host said something that only a live one says. */
+  heardOf(host: Host, now: Millis): void {
     host.heard = now
+  }
+
+  heartbeat(host: Host, message: Heartbeat, now: Millis): void {
+    this.heardOf(host, now)
     host.role = message.role
     host.condition = message.condition
     host.log = message.log

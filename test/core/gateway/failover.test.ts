@@ -251,6 +251,7 @@ void t.test('what ends a failover', t => {
     ['restore', rig => { rig.linkDown('b') }, /the link to b was lost during the step "restore"/],
     ['attach', rig => { rig.linkDown('b') }, /the link to b was lost during the step "attach"/],
     ['attach', rig => { rig.pass(400) }, /no heartbeat from b for 400 ms, during the step "attach"/],
+    ['attach', rig => { rig.pass(2100, 'b') }, /b did not send its log in time, though it can be reached/],
     ['attach', rig => { rig.beat('b', { condition: 'failed' }); rig.pass(100) }, /the agent on b says its/]
   ]
   for (const [until, what, reason] of ends) {
@@ -267,6 +268,31 @@ void t.test('what ends a failover', t => {
     rig.beat('b')
     rig.pass(1000, 'a', 'b')
     t.equal(rig.state, 'lost', 'a heartbeat does not bring it back')
+  }
+  t.end()
+})
+
+void t.test('a tail that comes slowly is a sign of life, as the heartbeats behind it would be', t => {
+  const rig = guarded()
+  failOver(rig, 'attach')
+  for (let n = 0; n < 10; n++) {
+    rig.pass(250)
+    tail(rig, open(5 + n), connected(5 + n))
+  }
+  t.equal(rig.state, 'failing-over')
+  tailEnd(rig)
+  rig.pass(400)
+  t.match([rig.state, rig.reason], ['lost', /no heartbeat from b for 400 ms/], 'and nothing is none')
+  t.end()
+})
+
+void t.test('a gateway that was away does not take its own time for the backup\'s', t => {
+  for (const until of ['restore', 'attach'] as const) {
+    const rig = guarded()
+    failOver(rig, until)
+    rig.now = millis(rig.now + 10_000)
+    rig.gateway.tick(rig.now)
+    t.equal(rig.state, 'failing-over', until)
   }
   t.end()
 })

@@ -363,7 +363,7 @@ void t.test('more of the tail is asked for as it is used up', t => {
   const rig = guarded()
   failOver(rig, 'attach')
   const [first] = rig.messages('tail-credit')
-  t.match(first, { to: 'b', bytes: 4 << 20 })
+  t.match(first, { to: 'b', bytes: 16 << 10 })
   tail(rig, open(5), connected(5))
   const credit = rig.messages('tail-credit').at(-1)?.bytes ?? 0
   t.ok(credit > 0 && credit < 20, 'as much as came')
