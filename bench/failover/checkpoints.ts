@@ -5,7 +5,7 @@ import { answers, next } from './measure.ts'
 import type { CheckpointFigure, CheckpointRound } from './report.ts'
 import { ok, ping, pong, setKey } from './requests.ts'
 
-/** From the end of one checkpoint to the next: everything is written in that time. */
+/** From the beginning of one checkpoint to that of the next: all is written in what the first one leaves. */
 export const checkpointInterval = '12s'
 /** What could not be written in that time is written anew, so often at most. */
 const attemptsMax = 3

@@ -10,7 +10,8 @@ const limits = table('table', {
   image: defaulted(size('64KiB', '1TiB'), '16GiB', 'The largest checkpoint that is stored; larger ones are '
     + 'refused.'),
   spool: defaulted(size('64KiB', '1TiB'), '4GiB',
-    'Checkpoint data that may wait here for a slow link; at the limit the checkpoint is dropped.')
+    'Checkpoint data that may wait here in memory for a slow link; at the limit the engine waits, and may '
+    + 'give the checkpoint up.')
 })
 
 const network = table('table', {
@@ -73,7 +74,7 @@ export const agentSchema = table('agent file', {
   name: required(name, "This host's name on links: the name in its certificate, and in the gateway's list "
     + "of hosts."),
   link: required(listenAddress, 'Where gateways and other agents connect to.'),
-  data_dir: required(path, 'Directory of the input log, the checkpoints and the spool.'),
+  data_dir: required(path, 'Directory of the input log, of checkpoints, and of what the agent knows.'),
   metrics,
   log_level: logLevel,
   tls: optional(tls, 'Who this agent is and whom it trusts on links. May be left out only if `link` is '

@@ -104,9 +104,11 @@ export const guest = table('guest', {
     + 'one its '
     + 'backup. One: served, never protected. None: proxied without replication.'),
   durability: defaulted(choice('memory', 'disk'), 'memory',
-    'When the backup acknowledges input: when it has it in memory, or on its disk.'),
-  checkpoint_interval: defaulted(duration('10ms', '24h'), '5s', 'From the end of one checkpoint to the '
-    + 'next.'),
+    'When the backup acknowledges input: when it has it in memory, or on its disk. Checkpoints are kept in '
+    + 'the same place.'),
+  checkpoint_interval: defaulted(duration('10ms', '24h'), '5s',
+    'From the beginning of one checkpoint to that of the next, which waits for the end of the one before. '
+    + 'With Remus, how long the domain runs between two.'),
   heartbeat: section(heartbeat, "How a host's death is noticed."),
   lease: defaulted(duration('50ms', '10m'), '1s',
     "The guest's network shuts on its host when the gateway has not answered for so long. At least "

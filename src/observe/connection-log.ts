@@ -7,7 +7,6 @@ export const endedBy = {
   C: 'the client ended or reset it',
   S: 'the service in the guest ended, reset or refused it',
   D: 'divergence: regenerated output differed, or the policy after one reset it',
-  L: 'a limit of the gateway',
   F: 'a failover that could not keep it, or a guest that is lost',
   G: 'the gateway, because it ends'
 } as const

@@ -36,7 +36,6 @@ export const logEvents = {
     { guest: 'string', acceptLoss: 'boolean' }),
   'limit.reached': event('warn', 'a limit is reached: work waits or is refused until it clears',
     { guest: 'string?', limit: 'string', max: 'number' }),
-  'limit.cleared': event('info', 'a limit is no longer reached', { guest: 'string?', limit: 'string' }),
 
   'link.listening': event('info', 'the agent takes links', { address: 'string' }),
   'link.up': event('info', 'a link is up', { peer: 'string', address: 'string' }),
