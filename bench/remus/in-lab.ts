@@ -3,7 +3,7 @@ import { endProgramsAtExit } from '../program.ts'
 import { say } from '../shortfalls.ts'
 import { measureTrial } from './measure.ts'
 import type { LabAnswer, LabOrder } from './order.ts'
-import { settingText } from './report.ts'
+import { trialText } from './report.ts'
 import { XenSite } from './xen-site.ts'
 
 /*
@@ -17,7 +17,7 @@ function answer(one: LabAnswer): void {
 
 endProgramsAtExit()
 const { image, trial } = JSON.parse(process.argv[2] ?? '') as LabOrder
-const what = `${settingText(trial)}, ${trial.load}`
+const what = trialText(trial)
 say(what)
 try {
   const site = await XenSite.start(image, trial)

@@ -6,7 +6,7 @@ import { runReporting } from '../reporting.ts'
 import { Shortfalls } from '../shortfalls.ts'
 import { measureInLab } from './order.ts'
 import { trials, type Trial } from './plan.ts'
-import { remusReportOf, settingText, type RemusReport, type RemusTrial } from './report.ts'
+import { remusReportOf, trialText, type RemusReport, type RemusTrial } from './report.ts'
 import { remusTables } from './tables.ts'
 
 const usage = `usage: npm run bench:remus -- [OPTIONS]
@@ -38,7 +38,7 @@ async function measure({ quick, only }: Options): Promise<RemusReport> {
   const shortfalls = new Shortfalls()
   const found: RemusTrial[] = []
   const wanted = (trial: Trial): boolean =>
-    only.length === 0 || only.some((text) => `${settingText(trial)}, ${trial.load}`.includes(text))
+    only.length === 0 || only.some((text) => trialText(trial).includes(text))
   const missing = laboratoryMissing({ tcc: 'tcc' })
   if (missing === undefined) {
     const image = await builtImage('test/xen/host/build.sh', 'tailgate-test-xen')
@@ -46,7 +46,7 @@ async function measure({ quick, only }: Options): Promise<RemusReport> {
       await measureInLab({ image, trial }, (answer) => {
         if ('trial' in answer) found.push(answer.trial)
         else shortfalls.fail(answer.failed, new Error(answer.reason))
-      }).catch((error: unknown) => shortfalls.fail(settingText(trial), error))
+      }).catch((error: unknown) => shortfalls.fail(trialText(trial), error))
     }
   } else {
     shortfalls.leaveOut(`Remus beside LLM: ${missing}`)

@@ -94,3 +94,8 @@ export function settingText({ mode, intervalMs }: Setting): string {
   const every = intervalMs < 1000 ? `${intervalMs} ms` : `${intervalMs / 1000} s`
   return `${mode === 'checkpoint' ? 'Remus' : 'LLM'}, every ${every}`
 }
+
+/** How a trial is called where it is chosen, and where it failed. */
+export function trialText(trial: Setting & { readonly load: LoadName }): string {
+  return `${settingText(trial)}, ${trial.load}`
+}

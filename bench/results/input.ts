@@ -2,7 +2,7 @@ import { median, type Quantity, type Summary } from '../figures.ts'
 import type { FailoverReport } from '../failover/report.ts'
 import type { FootprintReport } from '../footprint/report.ts'
 import type { LatencyReport } from '../latency/report.ts'
-import type { RemusReport } from '../remus/report.ts'
+import { trialText, type RemusReport } from '../remus/report.ts'
 
 /** What `npm run bench -- --json` says, as far as it is read here. */
 export interface BenchRun {
@@ -123,8 +123,10 @@ function withRemus(reports: readonly RemusReport[], read: RemusReport): readonly
   if (before === undefined) return [...reports, read]
   const older = before.trials.filter((trial) => !read.trials.some((fresh) => fresh.mode === trial.mode
     && fresh.intervalMs === trial.intervalMs && fresh.load === trial.load))
+  const failures = before.failures.filter((failure) =>
+    !read.trials.some((fresh) => failure.startsWith(`${trialText(fresh)}: `)))
   return reports.with(place, {
-    ...before, failures: [...before.failures, ...read.failures],
+    ...before, failures: [...failures, ...read.failures],
     missing: [...before.missing, ...read.missing], trials: [...older, ...read.trials]
   })
 }

@@ -22,6 +22,7 @@ export function remusPart(reports: readonly RemusReport[], chart: readonly strin
       + 'after it takes two seconds of the processors. At an interval of 200 ms a guest hardly runs any '
       + 'more, in either way; 2 s is the shortest that leaves it half of its time. So no figure says '
       + 'anything by itself; what is claimed is how the two ways compare, on the same machine.', '',
+    `Measured on ${[...new Set(reports.map(({ machine }) => machine))].join('; ')}.`, '',
     ...chart,
     ...table(protectedHead, trials.map(protectedCells)),
     ...table(downtimeHead, trials.map(downtimeCells)),

@@ -93,6 +93,16 @@ void t.test('a trial that was made again takes the place of the one before', asy
   t.notMatch(text, /\| LLM, every 1 s \| network \| 80\.0 ms /)
 })
 
+void t.test('...and of why it had failed', async (t) => {
+  const failed = {
+    ...report(), failures: ['LLM, every 1 s, network: too few', 'LLM, every 1 s, memory: too few']
+  }
+  const fresh = trial('epoch', 1000, 'network', { mean: 7, compiled: 0.6, clientMs: 8000 })
+  const others = whole.trials.filter(({ intervalMs, load }) => intervalMs !== 1000 || load !== 'network')
+  const text = await resultsOf(t, report(...others), failed, report(fresh))
+  t.match(text, /do not hold:\*\*\n\n- LLM, every 1 s, memory: too few\n\n/)
+})
+
 void t.test('the tables of a terminal have a line for each trial', (t) => {
   const lines = remusTables(whole).filter((line) => /^(Remus|LLM),/.test(line))
   t.equal(lines.length, 12)
