@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { FailoverPhase } from '../../../src/core/gateway/protection.ts'
 import { checkpointId, generation, lsn, millis, noHistory } from '../../../src/core/ids.ts'
-import { adopt } from './log-text.ts'
+import { adopt, connected, open } from './log-text.ts'
 import { b, first, host, type Rig } from './rig.ts'
 import {
   failOver, guarded, mark, promoted, serving, started, sync, syncing, tail, tailEnd, two, withClient
