@@ -211,7 +211,7 @@ export class DataPath {
 
   /** Tells log and guest that the client will neither send nor take any more. */
   #dropInput(connection: Connection): void {
-    if (connection.outputEnd === 'reset' || !this.#isLogged(connection)) return
+    if (connection.outputEnd === 'reset' || this.isWaiting(connection)) return
     this.#logReset(connection)
     connection.guest?.reset()
     connection.guest = undefined
@@ -219,10 +219,6 @@ export class DataPath {
 
   #logReset(connection: Connection): void {
     connection.resetLsn = this.#writer.append({ kind: RecordKind.reset, connection: connection.id })
-  }
-
-  #isLogged(connection: Connection): boolean {
-    return !this.#waiting.includes(connection)
   }
 
   // ---- output
@@ -459,11 +455,21 @@ export class DataPath {
     this.#end(connection, ending)
   }
 
-  /** Resets every connection that has a place in the log. */
-  killAll(ending: Ending): void {
+  /** Resets every connection that has a place in the log. Returns how many clients that was told to. */
+  killAll(ending: Ending): number {
+    const reset = this.killClients(ending)
     for (const connection of [...this.connections.values()]) {
       if (!this.isWaiting(connection)) this.kill(connection, ending)
     }
+    return reset
+  }
+
+  /** Likewise, but leaves those whose client is gone, of which {@link thaw} still tells guest and log. */
+  killClients(ending: Ending): number {
+    const served = [...this.connections.values()]
+      .filter(connection => connection.client !== undefined && !this.isWaiting(connection))
+    for (const connection of served) this.kill(connection, ending)
+    return served.length
   }
 
   /** Resets every connection that waits for a guest. */
