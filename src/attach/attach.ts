@@ -45,7 +45,7 @@ export interface Attach {
   onResetTaken: ((connection: ConnectionId) => void) | undefined
   /** Output up to here has been read by the gateway: the guest need not keep it. */
   acknowledge(connection: ConnectionId, received: OutputOffset): void
-  /** Lets go of every connection silently and stops. */
+  /** Lets go of every connection silently and stops; one that is being opened or joined fails. */
   close(): void
 }
 

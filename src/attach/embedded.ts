@@ -125,6 +125,11 @@ export class EmbeddedAttach implements Attach, SideOwner {
     const socket = await dialGuest(this.#settings.sockets, endpoint, this.#settings.connectMs)
     const side = new EmbeddedSide(socket, connection, this, events)
     if (this.#closed) throw this.#refused(side, endpoint)
+    // The guest would refuse a second one, and what it announces of the stream would reach that one only.
+    if (this.#sides.has(connection)) {
+      side.abandon()
+      throw new TailgateError('E_ATTACH', `connection ${connection} to ${endpoint} is joined already`)
+    }
     this.#sides.set(connection, side)
     return side
   }

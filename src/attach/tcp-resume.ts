@@ -17,7 +17,7 @@ import { FloorWatch } from './floor-watch.ts'
 import { decodePath, encodePath, type TcpPathState } from './tcp-path.ts'
 import { TcpPlaces, type TcpPlacesBook } from './tcp-places.ts'
 import { TcpSide, TcpSideEars, type TcpSideOwner, type TcpSideStart } from './tcp-side.ts'
-import { TcpAttach } from './tcp.ts'
+import { letGo, TcpAttach } from './tcp.ts'
 
 /**
  * SO_MARK of every guest-facing socket that can be resumed. Rules of this machine that go by marks may use it
@@ -350,8 +350,4 @@ function tailTooLong(tail: number): TailgateError {
   return new TailgateError('E_ATTACH',
     `a connection with ${gib(tail)} GiB of input since the checkpoint cannot be joined, only one with less `
       + `than ${gib(probeDistance)} GiB: shorten checkpoint_interval`, { context: { tail } })
-}
-
-function letGo(endpoint: string): TailgateError {
-  return new TailgateError('E_ATTACH', `${endpoint} is no longer joined: its guest has been let go`)
 }

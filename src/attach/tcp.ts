@@ -4,7 +4,7 @@ import type { AttachAnswer, OpenedPath } from '../core/path.ts'
 import type { StreamEvents } from '../core/stream.ts'
 import { parseAddress, targetOf } from '../net/address.ts'
 import type { Endpoint } from '../net/ip-address.ts'
-import type { DialEvents, DialOptions, SocketSide, Sockets, Target } from '../net/sockets.ts'
+import type { DialEvents, Dialing, DialOptions, SocketSide, Sockets, Target } from '../net/sockets.ts'
 import { attachError, type Attach, type Opening } from './attach.ts'
 import { clientSocket, sourceError } from './client-source.ts'
 
@@ -39,6 +39,7 @@ export class TcpAttach implements Attach {
   /** By their text; a guest has few. */
   #targets = new Map<string, Target>()
   #sides: SocketSide[] = []
+  #openings = new Set<TcpOpening>()
   #sweepAt = sweepAtLeast
   #closed = false
 
@@ -48,13 +49,15 @@ export class TcpAttach implements Attach {
 
   open(endpoint: string, _connection: ConnectionId, events: StreamEvents, opening: Opening): void {
     const target = this.#targets.get(endpoint) ?? this.#newTarget(endpoint)
-    if (target === undefined) {
-      const error = new TailgateError('E_ATTACH', `'${endpoint}' is not host:port`, { context: { endpoint } })
+    if (this.#closed || target === undefined) {
+      const error = this.#closed ? letGo(endpoint)
+        : new TailgateError('E_ATTACH', `'${endpoint}' is not host:port`, { context: { endpoint } })
       process.nextTick(() => opening.failed(error))
       return
     }
-    const options = this.#dialOptions(opening.from)
-    this.#settings.sockets.connect(target, options, new TcpOpening(this, endpoint, events, opening))
+    const made = new TcpOpening(this, endpoint, events, opening)
+    this.#openings.add(made)
+    made.dialing = this.#settings.sockets.connect(target, this.#dialOptions(opening.from), made)
   }
 
   #dialOptions(from: Endpoint | undefined): DialOptions {
@@ -66,19 +69,19 @@ export class TcpAttach implements Attach {
     return makeSocket === undefined ? { timeoutMs } : { timeoutMs, makeSocket }
   }
 
-  /** Remembers a side for {@link close}. False: that has been called, and the side is let go. */
-  keep(side: SocketSide): boolean {
-    if (this.#closed) {
-      side.abandon()
-      return false
-    }
+  /** An opening has come to its end. */
+  over(opening: TcpOpening): void {
+    this.#openings.delete(opening)
+  }
+
+  /** Remembers a side for {@link close}. */
+  keep(side: SocketSide): void {
     this.#sides.push(side)
     // Sides close by themselves; sweeping costs less than being told.
     if (this.#sides.length >= this.#sweepAt) {
       this.#sides = this.#sides.filter((kept) => !kept.closed)
       this.#sweepAt = Math.max(sweepAtLeast, this.#sides.length * 2)
     }
-    return true
   }
 
   attach(endpoint: string, connection: ConnectionId): Promise<AttachAnswer> {
@@ -97,6 +100,9 @@ export class TcpAttach implements Attach {
 
   close(): void {
     this.#closed = true
+    // A dial that is left alone would keep a client's address and port from the next one for a while.
+    for (const opening of this.#openings) opening.cancel()
+    this.#openings.clear()
     for (const side of this.#sides) if (!side.closed) side.abandon()
     this.#sides = []
   }
@@ -112,6 +118,7 @@ export class TcpAttach implements Attach {
 
 /** One connection that is being made. */
 class TcpOpening implements DialEvents {
+  dialing: Dialing | undefined
   readonly #attach: TcpAttach
   readonly #endpoint: string
   readonly #events: StreamEvents
@@ -125,17 +132,20 @@ class TcpOpening implements DialEvents {
   }
 
   connected(side: SocketSide): void {
-    if (this.#attach.keep(side)) {
-      side.attach(this.#events)
-      this.#opening.opened(new TcpPath(side))
-    } else {
-      this.#opening.failed(new TailgateError(
-        'E_ATTACH', `${this.#endpoint} is no longer joined: its guest has been let go`
-      ))
-    }
+    this.#attach.over(this)
+    this.#attach.keep(side)
+    side.attach(this.#events)
+    this.#opening.opened(new TcpPath(side))
+  }
+
+  /** The guest is let go. */
+  cancel(): void {
+    this.dialing?.cancel()
+    process.nextTick(() => this.#opening.failed(letGo(this.#endpoint)))
   }
 
   failed(error: TailgateError): void {
+    this.#attach.over(this)
     const { from } = this.#opening
     const told = from === undefined ? error : sourceError(error, this.#endpoint, from)
     this.#opening.failed(attachError(told, this.#endpoint))
@@ -153,4 +163,9 @@ class TcpPath implements OpenedPath {
   get path(): Uint8Array {
     return Buffer.from(`${this.side.local} ${this.side.remote}`)
   }
+}
+
+/** As E_ATTACH: the attach was closed. */
+export function letGo(endpoint: string): TailgateError {
+  return new TailgateError('E_ATTACH', `${endpoint} is no longer joined: its guest has been let go`)
 }

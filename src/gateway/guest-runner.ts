@@ -107,6 +107,7 @@ export class GuestRunner {
     clearTimeout(this.#timer)
     this.#timer = undefined
     this.core.dataPath.killAll('shutdown')
+    this.core.dataPath.killWaiting('shutdown')
     await this.#path.close()
   }
 

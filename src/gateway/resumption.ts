@@ -20,6 +20,8 @@ export class Resumption {
   readonly #book = new TcpPlacesBook()
   readonly #shield: RstShield
   #shielded = false
+  /** Which failover it is: what is begun for one that has been given up meanwhile is left. */
+  #failover = 0
 
   constructor(options: ResumptionOptions) {
     this.#options = options
@@ -36,11 +38,15 @@ export class Resumption {
    * `endpoints`. Resolves when that is so, or cannot be: then nothing is joined.
    */
   async cut(endpoints: readonly string[]): Promise<void> {
+    const failover = ++this.#failover
+    this.#shielded = false
     try {
       const hosts = endpoints.flatMap((endpoint) => parseAddress(endpoint)?.host ?? [])
       const found = await Promise.all(hosts.map((host) => resolveHost(host)))
+      if (failover !== this.#failover) return
       await this.#shield.arm(found.map(({ address }) => address))
-      this.#shielded = true
+      // If not, the shield's next order is carried out after this one, and stands.
+      if (failover === this.#failover) this.#shielded = true
     } catch (error) {
       this.#options.trouble(messageOf(error))
     }
@@ -48,6 +54,7 @@ export class Resumption {
 
   /** Every connection is resolved. Also takes away what a process that died has left. */
   async settled(): Promise<void> {
+    this.#failover += 1
     this.#shielded = false
     try {
       await this.#shield.disarm()

@@ -22,8 +22,9 @@ export interface DrainResult {
 
 /**
  * Reads what the kernel already holds for `sides` (design, failover step 2: what it has acknowledged may
- * be gone from the guest). Bytes arrive as `data` as ever. `done` is called, with all sides paused, when
- * a whole poll phase has passed in which none of them had anything.
+ * be gone from the guest). Bytes arrive as `data` as ever; an owner that pauses a side for them is overruled.
+ * `done` is called, with all sides paused, when a whole poll phase has passed in which none of them had
+ * anything.
  *
  *     resume ─► check ─► poll ─► check ─► poll ─► check ─► done
  *               start    data    count    none    count
@@ -37,7 +38,7 @@ export function drainReads(
   const start = total(sides)
   let before = start
   let rounds = 0
-  for (const side of sides) side.resume()
+  const resume = (): void => { for (const side of sides) side.resume() }
 
   const finish = (complete: boolean): void => {
     for (const side of sides) side.pause()
@@ -48,9 +49,13 @@ export function drainReads(
     rounds += 1
     if (now === before && rounds > 1) finish(true)
     else if (now - start >= limits.bytesMax || rounds >= limits.roundsMax) finish(false)
-    else setImmediate(round)
+    else {
+      resume()
+      setImmediate(round)
+    }
     before = now
   }
+  resume()
   setImmediate(round)
 }
 

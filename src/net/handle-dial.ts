@@ -4,7 +4,7 @@ import { TailgateError } from '../base/errors.ts'
 import { Expiring } from './deadlines.ts'
 import { HandleSide, type HandleShare } from './handle-side.ts'
 import { dialError, dialTimeout } from './socket-errors.ts'
-import type { DialEvents, DialOptions, Target } from './sockets.ts'
+import type { DialEvents, Dialing, DialOptions, Target } from './sockets.ts'
 import type { ConnectOwner, ConnectRequest, TcpHandle } from './tcp-binding.ts'
 import { enterTurn, flushTurn, leaveTurn } from './turn.ts'
 
@@ -18,7 +18,7 @@ function connectComplete(this: ConnectRequest, status: number): void {
  *
  *     connect, readStart ──► wait for both ──► connectDone ──► side, whose owner resumes it: nothing to do
  */
-export class HandleDial extends Expiring implements ConnectOwner {
+export class HandleDial extends Expiring implements ConnectOwner, Dialing {
   readonly #share: HandleShare
   readonly #target: Target
   readonly #timeoutMs: number
@@ -91,15 +91,27 @@ export class HandleDial extends Expiring implements ConnectOwner {
   }
 
   override expire(): void {
-    if (!this.#settled) this.#fail(dialTimeout(this.#target.text, this.#timeoutMs))
+    this.#fail(dialTimeout(this.#target.text, this.#timeoutMs))
+  }
+
+  cancel(): void {
+    if (this.#settled) return
+    this.#settle()
+    // The kernel may have connected it in this very turn; its ends are to be free for another one at once.
+    if (this.#handle.reset() !== 0) this.#handle.close()
   }
 
   #fail(error: TailgateError): void {
+    if (this.#settled) return
+    this.#settle()
+    this.#handle.close()
+    this.#events.failed(error)
+  }
+
+  #settle(): void {
     this.#settled = true
     this.#share.deadlines.remove(this)
-    this.#handle.close()
     this.#share.room.give()
-    this.#events.failed(error)
   }
 }
 

@@ -2,12 +2,13 @@ import { getSystemErrorName } from 'node:util'
 import { addressText, anyHost, resolveHost, targetOf } from './address.ts'
 import { DescriptorRoom } from './descriptor-room.ts'
 import { dialPromise } from './dial-promise.ts'
+import { dialByName, failedDial } from './dialing.ts'
 import { bindTo, HandleDial } from './handle-dial.ts'
 import { HandleShare, HandleSide } from './handle-side.ts'
 import { acceptPaused, backlogDefault, relistenMs, roomFull } from './listening.ts'
 import { adoptError, dialError, listenError, systemCode } from './socket-errors.ts'
 import type {
-  DialEvents, DialOptions, Listener, ListenOptions, SocketSide, Sockets, Target
+  DialEvents, Dialing, DialOptions, Listener, ListenOptions, SocketSide, Sockets, Target
 } from './sockets.ts'
 import type { SocketName, TcpBinding, TcpHandle } from './tcp-binding.ts'
 import { transparentListening } from './transparent-socket.ts'
@@ -38,13 +39,9 @@ export class HandleSockets implements Sockets {
     return listener
   }
 
-  connect(target: Target, options: DialOptions, events: DialEvents): void {
-    if (target.family !== 0) this.#connect(target, options, events)
-    else {
-      resolveHost(target.host).then(
-        ({ address }) => this.#connect(targetOf(address, target.port), options, events),
-        (error: unknown) => events.failed(dialError(target.text, systemCode(error), error)))
-    }
+  connect(target: Target, options: DialOptions, events: DialEvents): Dialing {
+    if (target.family !== 0) return this.#connect(target, options, events)
+    return dialByName(target, events, (found) => this.#connect(found, options, events))
   }
 
   dial(host: string, port: number, options: DialOptions): Promise<SocketSide> {
@@ -60,10 +57,10 @@ export class HandleSockets implements Sockets {
     throw adoptError(descriptor, error === 0 ? 'EMFILE' : getSystemErrorName(error))
   }
 
-  #connect(target: Target, options: DialOptions, events: DialEvents): void {
+  #connect(target: Target, options: DialOptions, events: DialEvents): Dialing {
     const { room } = this.#share
-    if (room.take()) new HandleDial(this.#share, target, options, events)
-    else process.nextTick(() => events.failed(dialError(target.text, 'EMFILE')))
+    if (room.take()) return new HandleDial(this.#share, target, options, events)
+    return failedDial(events, dialError(target.text, 'EMFILE'))
   }
 }
 

@@ -4,12 +4,13 @@ import { TailgateError } from '../base/errors.ts'
 import { addressText, anyHost, resolveHost, targetOf } from './address.ts'
 import { DescriptorRoom } from './descriptor-room.ts'
 import { dialPromise } from './dial-promise.ts'
+import { dialByName, failedDial } from './dialing.ts'
 import { acceptPaused, backlogDefault, relistenMs, roomFull } from './listening.ts'
 import { NetSide, staticRead } from './net-side.ts'
 import { adoptError, dialError, dialTimeout, listenError, systemCode } from './socket-errors.ts'
 import {
-  highWaterBytes, type DialEvents, type DialOptions, type Listener, type ListenOptions, type SocketSide,
-  type Sockets, type Target
+  highWaterBytes, type DialEvents, type Dialing, type DialOptions, type Listener, type ListenOptions,
+  type SocketSide, type Sockets, type Target
 } from './sockets.ts'
 import { transparentListening } from './transparent-socket.ts'
 
@@ -36,14 +37,13 @@ export class NetSockets implements Sockets {
     return listener
   }
 
-  connect(target: Target, options: DialOptions, events: DialEvents): void {
+  connect(target: Target, options: DialOptions, events: DialEvents): Dialing {
     // Which socket to make depends on the family.
     if (options.makeSocket !== undefined && target.family === 0) {
-      resolveHost(target.host).then(
-        ({ address }) => this.connect(targetOf(address, target.port), options, events),
-        (error: unknown) => events.failed(dialError(target.text, systemCode(error), error)))
-    } else if (this.#room.take()) this.#connect(target, options, events)
-    else process.nextTick(() => events.failed(dialError(target.text, 'EMFILE')))
+      return dialByName(target, events, (found) => this.connect(found, options, events))
+    }
+    if (this.#room.take()) return this.#connect(target, options, events)
+    return failedDial(events, dialError(target.text, 'EMFILE'))
   }
 
   dial(host: string, port: number, options: DialOptions): Promise<SocketSide> {
@@ -62,21 +62,21 @@ export class NetSockets implements Sockets {
     return side
   }
 
-  #connect(target: Target, options: DialOptions, events: DialEvents): void {
+  #connect(target: Target, options: DialOptions, events: DialEvents): Dialing {
     let side: NetSide | undefined
+    let isGivenUp = false
     const closed = (): void => this.#room.give()
     const socket = dialingSocket(target, options, () => side)
     if (socket instanceof TailgateError) {
       closed()
-      process.nextTick(() => events.failed(socket))
-      return
+      return failedDial(events, socket)
     }
     socket.pause()
     const timer = setTimeout(() => fail(dialTimeout(target.text, options.timeoutMs)), options.timeoutMs)
     const fail = (error: TailgateError): void => {
       clearTimeout(timer)
       socket.destroy()
-      events.failed(error)
+      if (!isGivenUp) events.failed(error)
     }
     const failed = (error: Error): void => fail(dialError(target.text, systemCode(error), error))
     socket.once('error', failed)
@@ -92,6 +92,14 @@ export class NetSockets implements Sockets {
     const from = localAddress === undefined ? {} : { localAddress, family: isIP(localAddress) }
     const { host, port } = target
     socket.connect({ host, port, noDelay: true, autoSelectFamily: false, ...from })
+    return {
+      cancel: () => {
+        if (side !== undefined) return
+        isGivenUp = true
+        clearTimeout(timer)
+        socket.destroy()
+      }
+    }
   }
 }
 

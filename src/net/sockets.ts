@@ -84,6 +84,14 @@ export interface DialEvents {
   failed(error: TailgateError): void
 }
 
+/** A connection that is being made. */
+export interface Dialing {
+  /**
+   * Gives it up: its socket is closed at once, and nobody is told of it. Does nothing once somebody was told.
+   */
+  cancel(): void
+}
+
 export interface DialOptions {
   readonly timeoutMs: number
   /** The address to connect from. */
@@ -104,7 +112,7 @@ export interface Sockets {
   /** Rejects with E_LISTEN. */
   listen(options: ListenOptions): Promise<Listener>
   /** Makes a connection. */
-  connect(target: Target, options: DialOptions, events: DialEvents): void
+  connect(target: Target, options: DialOptions, events: DialEvents): Dialing
   /** The same, for who makes few. Rejects with what {@link DialEvents.failed} would have been told. */
   dial(host: string, port: number, options: DialOptions): Promise<SocketSide>
   /**

@@ -132,6 +132,32 @@ class Scene {
   }
 }
 
+void t.test('a second dial of a connection leaves the first one as it is', async (t) => {
+  const scene = await Scene.begin(t)
+  const { connection, side, events } = await scene.open('PING\r\n')
+  await events.untilText('+PONG\r\n')
+  const again = openPath(scene.attach, scene.endpoint, connection, new Recorder())
+  await t.rejects(again, { code: 'E_ATTACH', message: /is joined already/ })
+  write(side, 'QUIT\r\n')
+  await events.untilTold('end')
+  t.equal(events.text, '+PONG\r\n+OK\r\n')
+})
+
+void t.test('of two dials of one connection at the same time one is taken, and hears its end', async (t) => {
+  const scene = await Scene.begin(t)
+  const connection = nextConnection()
+  const ears = [new Recorder(), new Recorder()]
+  const made = ears.map((events) => openPath(scene.attach, scene.endpoint, connection, events))
+  const taken = (await Promise.allSettled(made)).map(({ status }) => status === 'fulfilled')
+  t.equal(taken.filter((isTaken) => isTaken).length, 1)
+  const which = taken.indexOf(true)
+  const path = await made[which]
+  path?.side.resume()
+  if (path !== undefined) write(path.side, 'QUIT\r\n')
+  await ears[which]?.untilTold('end')
+  t.equal(ears[which]?.text, '+OK\r\n')
+})
+
 void t.test('floors follow the input, its end counted', async (t) => {
   const scene = await Scene.begin(t)
   await scene.stall()

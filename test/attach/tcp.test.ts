@@ -3,6 +3,8 @@ import { TcpAttach } from '../../src/attach/tcp.ts'
 import { connectionId } from '../../src/core/ids.ts'
 import type { StreamEvents } from '../../src/core/stream.ts'
 import { chooseSockets } from '../../src/net/choose-sockets.ts'
+import { NetSockets } from '../../src/net/net-sockets.ts'
+import type { Dialing } from '../../src/net/sockets.ts'
 import { closeAll, Door, eventually } from '../net/peer.ts'
 import { openPath } from './open-path.ts'
 
@@ -18,6 +20,15 @@ function recorder(): StreamEvents & { readonly told: string[] } {
     end: () => { told.push('end') },
     reset: () => { told.push('reset') },
     drain: () => { told.push('drain') }
+  }
+}
+
+/** Sockets whose dials nobody answers. */
+class SilentSockets extends NetSockets {
+  givenUp = 0
+
+  override connect(): Dialing {
+    return { cancel: () => { this.givenUp += 1 } }
   }
 }
 
@@ -71,4 +82,15 @@ void t.test('closing lets go of every open connection, and of one that is being 
   t.same(events.told, [], 'nobody on this side is told')
   await closeAll()
   await eventually(() => sockets.open === 0, 'every descriptor is closed')
+})
+
+void t.test('closing gives up the dials that nobody has answered, and none is begun after it', async (t) => {
+  const silent = new SilentSockets()
+  const attach = new TcpAttach({ ...settings, sockets: silent })
+  const dials = [1, 2].map((n) => openPath(attach, '127.0.0.1:1', connectionId(n), recorder()))
+  attach.close()
+  t.equal(silent.givenUp, 2)
+  dials.push(openPath(attach, '127.0.0.1:1', connectionId(3), recorder()))
+  await Promise.all(dials.map((dial) => t.rejects(dial, { code: 'E_ATTACH', message: /has been let go/ })))
+  t.equal(silent.givenUp, 2)
 })

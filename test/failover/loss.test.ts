@@ -24,7 +24,7 @@ void t.test('a primary that dies while syncing is lost, until an operator accept
   t.same(lab.log.all('failover.began'), [], 'nothing is promoted by itself')
   await t.rejects(lab.failover(), { code: 'E_ADMIN' })
   const { failover } = await lab.failover(true)
-  t.match(failover, { acceptedLoss: true, generation: 2, connectionsKept: 0 })
+  t.match(failover, { acceptedLoss: true, generation: 2, connectionsKept: 0, connectionsReset: 1 })
   t.equal(await old.over(), 'reset')
   t.equal(old.unread, '')
   const fresh = await lab.client()
@@ -72,7 +72,7 @@ void t.test('divergence resets exactly the connections that were told something 
 
 void t.test('divergence with on_divergence: reset-all resets everybody, and serves on', async (t) => {
   const { lab, skewed, plain } = await diverging(t, 'reset-all')
-  await lab.failOverFrom('a')
+  t.match(await lab.failOverFrom('a'), { kept: 0, reset: 3 })
   for (const client of [...skewed, plain]) {
     t.equal(await client.over(), 'reset')
     t.equal(client.unread, '')

@@ -3,6 +3,8 @@ import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { decodePath } from '../../src/attach/tcp-path.ts'
+import { TcpPlacesBook } from '../../src/attach/tcp-places.ts'
+import { TcpResumeAttach } from '../../src/attach/tcp-resume.ts'
 import { outputOffset, type ConnectionId } from '../../src/core/ids.ts'
 import type { AttachResult, OpenResult } from '../../src/core/gateway/port.ts'
 import { GuestPath } from '../../src/gateway/guest-path.ts'
@@ -154,6 +156,25 @@ if (inNamespace(t, fileURLToPath(import.meta.url))) {
       t.same(troubles, [])
     })
   }
+
+  await t.test("an unanswered dial does not keep its client's address from the next guest", async (t) => {
+    const settings = { sockets, connectMs: 300, book: new TcpPlacesBook(), shielded: () => false }
+    const troubles: string[] = []
+    const path = new GuestPath({
+      newAttach: () => new TcpResumeAttach(settings), fixedEndpoints: [`10.77.0.99:${guestPort}`],
+      sources: ['client'], sourceFailed: ({ reason }) => troubles.push(reason),
+      floor: () => undefined, resetTaken: () => undefined
+    })
+    const dial = (): Promise<OpenResult> => new Promise((resolve) => {
+      path.openAt([])
+      path.open(nextConnection(), 0, new Recorder(), resolve, { clientAddress: `${clientOf[4]}:40002` })
+    })
+    const [first, second] = await Promise.all([dial(), dial()])
+    t.match(first, { ok: false, reason: /has been let go/ })
+    t.match(second, { ok: false, refused: false })
+    t.match(troubles, [/no answer came/])
+    await path.close()
+  })
 }
 
 /** The same with another port of the client. */

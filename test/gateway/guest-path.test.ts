@@ -7,7 +7,7 @@ import type { TailgateError } from '../../src/base/errors.ts'
 import { GuestPath, type SourceFailure } from '../../src/gateway/guest-path.ts'
 import { dialError, dialTimeout } from '../../src/net/socket-errors.ts'
 import { NetSockets } from '../../src/net/net-sockets.ts'
-import type { DialEvents } from '../../src/net/sockets.ts'
+import type { DialEvents, Dialing } from '../../src/net/sockets.ts'
 import { Recorder } from '../attach/recorder.ts'
 
 const client = '192.0.2.7:40001'
@@ -22,10 +22,11 @@ class FailingSockets extends NetSockets {
     this.#error = error
   }
 
-  override connect(...[target, options, events]: Parameters<NetSockets['connect']>): void {
+  override connect(...[target, options, events]: Parameters<NetSockets['connect']>): Dialing {
     const error = this.#error
-    if (error === undefined) super.connect(target, options, events)
-    else setImmediate((told: DialEvents) => told.failed(error), events)
+    if (error === undefined) return super.connect(target, options, events)
+    const later = setImmediate((told: DialEvents) => told.failed(error), events)
+    return { cancel: () => clearImmediate(later) }
   }
 }
 

@@ -57,6 +57,41 @@ if (inNamespace(t, fileURLToPath(import.meta.url))) {
     t.same(troubles, [])
   })
 
+  await t.test('a failover that is given up while it is being shielded leaves no shield', async (t) => {
+    const troubles: string[] = []
+    const resumption = new Resumption({
+      guest: 'vm-1', sockets, connectMs: 300, trouble: (reason) => troubles.push(reason)
+    })
+    for (const isBegun of [false, true]) {
+      const cut = resumption.cut([endpoint])
+      // By then nft is being run, which takes more than a turn.
+      if (isBegun) await new Promise((resolve) => setImmediate(resolve))
+      await Promise.all([resumption.settled(), cut])
+      t.notOk(armed())
+      const attach = resumption.newAttach()
+      const asked = [endpoint, nextConnection(), logged, outputOffset(0), new Recorder()] as const
+      await t.rejects(attach.attach(...asked), { code: 'E_ATTACH', message: /would reset it/ })
+      attach.close()
+    }
+    t.same(troubles, [])
+  })
+
+  await t.test('a failover without a shield joins nothing, whatever the one before had', async (t) => {
+    const troubles: string[] = []
+    const resumption = new Resumption({
+      guest: 'vm-1', sockets, connectMs: 300, trouble: (reason) => troubles.push(reason)
+    })
+    await resumption.cut([endpoint])
+    await resumption.cut(['no such name.invalid:1'])
+    t.equal(troubles.length, 1)
+    const attach = resumption.newAttach()
+    const asked = [endpoint, nextConnection(), logged, outputOffset(0), new Recorder()] as const
+    await t.rejects(attach.attach(...asked), { code: 'E_ATTACH', message: /would reset it/ })
+    attach.close()
+    await resumption.settled()
+    t.notOk(armed())
+  })
+
   await t.test('where the shield cannot be put up, nothing is joined and the reason is told', async (t) => {
     const troubles: string[] = []
     const resumption = new Resumption({

@@ -208,6 +208,33 @@ export function dialling(check: Check, make: MakeSockets): void {
     t.match(await failed, { code: 'E_ATTACH', context: { code: 'EADDRNOTAVAIL' } })
   })
 
+  check('a dial that is given up is told to nobody, and one that was told goes on', async (t, sockets) => {
+    const door = await new Door().open(sockets)
+    const { port } = door.listener
+    let told = 0
+    const nobody = { connected: () => { told += 1 }, failed: () => { told += 1 } }
+    const [plain, named] = [targetOf('127.0.0.1', port), targetOf('localhost', port)]
+    for (const target of [plain, named]) {
+      sockets.connect(target, { timeoutMs: 5000 }, nobody).cancel()
+      sockets.connect(target, { timeoutMs: 5000, localAddress: '192.0.2.1' }, nobody).cancel()
+    }
+    door.onAccepted = (peer) => { peer.send('hello') }
+    // Looked up after the ones that were given up.
+    const client = await new Promise<Peer>((resolve, reject) => {
+      const dialing = sockets.connect(named, { timeoutMs: 5000 }, {
+        connected: (side) => {
+          dialing.cancel()
+          resolve(new Peer(side))
+        },
+        failed: reject
+      })
+    })
+    client.side.resume()
+    await client.until(() => client.received === 5)
+    await settle(sockets)
+    t.equal(told, 0)
+  })
+
   check('by name', async (t, sockets) => {
     const door = await new Door().open(sockets)
     const side = await sockets.dial('localhost', door.listener.port, { timeoutMs: 5000 })

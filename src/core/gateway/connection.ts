@@ -67,6 +67,8 @@ export class Connection implements ReadNote {
   endPending = false
   /** How often the guest was dialed without an answer. */
   dials = 0
+  /** The number of the dial for it that is under way; 0 while there is none. */
+  dial = 0
   floor: InputOffset = inputOffset(0)
   /** True while a FLOOR record is due. */
   floorNoted = false

@@ -39,6 +39,7 @@ export class DataPath {
   /** A guest without hosts has no log to keep a path in. */
   readonly #logged: boolean
   #nextConnection = 1
+  #lastDial = 0
   #frozen = true
 
   constructor(settings: GuestSettings, port: GatewayPort, writer: LogWriter) {
@@ -103,12 +104,15 @@ export class DataPath {
   }
 
   #dial(connection: Connection): void {
+    const dial = connection.dial = ++this.#lastDial
     this.#port.open(connection.id, connection.service, this.#guestEvents(connection),
-      result => this.#dialed(connection, result), connection)
+      result => this.#dialed(connection, dial, result), connection)
   }
 
-  #dialed(connection: Connection, result: OpenResult): void {
-    const wanted = !this.#frozen && !connection.connected && connection.client !== undefined
+  #dialed(connection: Connection, dial: number, result: OpenResult): void {
+    const isPresent = connection.dial === dial
+    if (isPresent) connection.dial = 0
+    const wanted = isPresent && !this.#frozen && !connection.connected && connection.client !== undefined
     if (!wanted) {
       if (result.ok) result.path.side.reset()
       return
@@ -150,8 +154,13 @@ export class DataPath {
     const retrying = this.#retrying
     this.#retrying = []
     for (const connection of retrying) {
-      if (this.connections.has(connection.id) && !connection.connected) this.#dial(connection)
+      if (this.connections.has(connection.id)) this.#dialIfIdle(connection)
     }
+  }
+
+  /** A guest that is dialed twice for one connection would take it twice, or refuse it. */
+  #dialIfIdle(connection: Connection): void {
+    if (!connection.connected && connection.dial === 0) this.#dial(connection)
   }
 
   // ---- input
@@ -202,7 +211,7 @@ export class DataPath {
 
   /** Tells log and guest that the client will neither send nor take any more. */
   #dropInput(connection: Connection): void {
-    if (connection.outputEnd === 'reset' || !this.#isLogged(connection)) return
+    if (connection.outputEnd === 'reset' || this.isWaiting(connection)) return
     this.#logReset(connection)
     connection.guest?.reset()
     connection.guest = undefined
@@ -210,10 +219,6 @@ export class DataPath {
 
   #logReset(connection: Connection): void {
     connection.resetLsn = this.#writer.append({ kind: RecordKind.reset, connection: connection.id })
-  }
-
-  #isLogged(connection: Connection): boolean {
-    return !this.#waiting.includes(connection)
   }
 
   // ---- output
@@ -376,9 +381,7 @@ export class DataPath {
     const waiting = this.#waiting
     this.#waiting = []
     for (const connection of waiting) if (this.connections.has(connection.id)) this.#open(connection)
-    for (const connection of this.connections.values()) {
-      if (!connection.connected) this.#redial(connection, waiting)
-    }
+    for (const connection of this.connections.values()) this.#dialIfIdle(connection)
   }
 
   /** Serves one connection on. Others may wait for what its client does next. */
@@ -393,13 +396,10 @@ export class DataPath {
     }
   }
 
-  #redial(connection: Connection, opened: readonly Connection[]): void {
-    if (!opened.includes(connection)) this.#dial(connection)
-  }
-
-  /** Lets go of every guest-facing side without a word. */
+  /** Lets go of every guest-facing side without a word, and of every dial: the guest's path is gone. */
   abandonGuestSides(): void {
     for (const connection of this.connections.values()) {
+      connection.dial = 0
       connection.guest?.abandon()
       connection.guest = undefined
     }
@@ -455,11 +455,21 @@ export class DataPath {
     this.#end(connection, ending)
   }
 
-  /** Resets every connection that has a place in the log. */
-  killAll(ending: Ending): void {
+  /** Resets every connection that has a place in the log. Returns how many clients that was told to. */
+  killAll(ending: Ending): number {
+    const reset = this.killClients(ending)
     for (const connection of [...this.connections.values()]) {
       if (!this.isWaiting(connection)) this.kill(connection, ending)
     }
+    return reset
+  }
+
+  /** Likewise, but leaves those whose client is gone, of which {@link thaw} still tells guest and log. */
+  killClients(ending: Ending): number {
+    const served = [...this.connections.values()]
+      .filter(connection => connection.client !== undefined && !this.isWaiting(connection))
+    for (const connection of served) this.kill(connection, ending)
+    return served.length
   }
 
   /** Resets every connection that waits for a guest. */

@@ -66,6 +66,8 @@ export class Failover {
   readonly #credit: TailCredit
   #tailEnded = false
   #ended = false
+  /** Clients that were reset because their connections cannot be replayed. */
+  #lostClients = 0
 
   constructor(context: FailoverContext, start: FailoverStart) {
     this.#context = context
@@ -229,7 +231,7 @@ export class Failover {
     const { dataPath, settings, port } = this.#context
     this.#held = new HeldOutput(dataPath)
     if (this.#start.acceptLoss) {
-      dataPath.killAll('lost')
+      this.#lostClients = dataPath.killAll('lost')
       this.#finish()
       return
     }
@@ -287,7 +289,7 @@ export class Failover {
       reason: this.#start.reason, from: this.#start.from.name, to: this.#start.to.name,
       generation: this.#start.generation, checkpoint: this.#checkpoint, mark: this.#mark,
       tailRecords: counts?.records ?? 0, tailBytes: counts?.inputBytes ?? 0,
-      kept: counts?.kept ?? 0, reset: counts?.reset ?? 0, diverged: counts?.diverged ?? 0,
+      kept: counts?.kept ?? 0, reset: counts?.reset ?? this.#lostClients, diverged: counts?.diverged ?? 0,
       reordered: counts?.reordered ?? 0,
       unverifiedBytes: counts?.unverifiedBytes ?? 0
     }

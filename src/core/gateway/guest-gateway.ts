@@ -395,13 +395,13 @@ export class GuestGateway {
     })
   }
 
-  #failedOver(summary: FailoverSummary): void {
+  #failedOver(replayed: FailoverSummary): void {
     this.#failover = undefined
     this.#lostForGood = false
     this.#triedForLoss.clear()
-    this.#lastFailover = summary
     this.replication.reset()
     this.dataPath.gate.releaseCheckpointMode()
+    const summary = this.#lastFailover = this.#resetAllDiverged(replayed)
     this.#ready = true
     const active = this.active
     if (active !== undefined) {
@@ -412,10 +412,14 @@ export class GuestGateway {
     this.#port.report({ type: 'failover-done', summary })
     this.#assignPrimary()
     this.dataPath.thaw()
-    if (this.#failoverDiverged && this.settings.onDivergence === 'reset-all') {
-      this.dataPath.killAll('reset-all')
-    }
     this.replication.look(this.#now)
+  }
+
+  /** Others may have been told of what one connection diverged in; who came meanwhile was told nothing. */
+  #resetAllDiverged(summary: FailoverSummary): FailoverSummary {
+    if (!this.#failoverDiverged || this.settings.onDivergence !== 'reset-all') return summary
+    const reset = this.dataPath.killClients('reset-all')
+    return { ...summary, kept: Math.max(0, summary.kept - reset), reset: summary.reset + reset }
   }
 
   #lose(reason: string): void {

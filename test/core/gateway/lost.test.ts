@@ -129,6 +129,7 @@ void t.test('an accepted loss: the host is made a backup, then told to restore w
   t.same(rig.ordered(), ['b: replayed', 'b: assign primary', 'open 2'], 'no tail is asked for')
   t.same(client.told, ['<reset>'], 'what it was told the guest may not know')
   t.same(guest.told, ['<abandoned>'])
+  t.match(rig.reported('failover-done'), [{ summary: { kept: 0, reset: 1 } }])
   t.equal(rig.state, 'unprotected')
   rig.takes(2).says('hello')
   t.same(waiting.told, ['hello'], 'who came meanwhile is served')
@@ -288,11 +289,25 @@ void t.test('a divergence is told once, whatever else the tail says of the conne
 
 void t.test('on_divergence reset-all: every connection is reset, for others may have been told of it', t => {
   const { rig, pair, other } = diverging('reset-all')
+  const waiting = rig.comes()
   t.same(other.client.told, [])
   tailEnd(rig)
   t.same(pair.client.told, ['answer', '<reset>'])
   t.same(other.client.told, ['<reset>'])
   t.equal(rig.state, 'unprotected')
+  t.match(rig.reported('failover-done'), [{ summary: { kept: 0, reset: 2, diverged: 1 } }])
+  t.match(rig.gateway.lastFailover, { kept: 0, reset: 2 })
+  rig.takes(3).says('hello')
+  t.same(waiting.told, ['hello'], 'who came meanwhile was told of nothing')
+  t.end()
+})
+
+void t.test('...and one whose client has gone meanwhile ends as that', t => {
+  const { rig, other } = diverging('reset-all')
+  other.client.resets()
+  tailEnd(rig)
+  t.match(rig.reported('connection-end').at(-1), { connection: { id: other.id }, ending: 'client-reset' })
+  t.match(rig.gateway.lastFailover, { reset: 1 })
   t.end()
 })
 

@@ -1,5 +1,6 @@
 import t from 'tap'
-import { failOver, guarded, serving, sync, withClient } from './scenes.ts'
+import { open } from './log-text.ts'
+import { failOver, guarded, serving, sync, tail, tailEnd, withClient } from './scenes.ts'
 
 void t.test('a client is not read before the guest has taken its connection', t => {
   const rig = serving()
@@ -116,6 +117,60 @@ void t.test('a dial that is answered during a failover leads nowhere', t => {
   t.same(guest.told, ['<reset>'])
   t.same(client.told, [])
   t.ok(client.paused)
+  t.end()
+})
+
+void t.test('a dial that is under way when the guest is found again is not dialed twice', t => {
+  const rig = serving()
+  const client = rig.comes()
+  sync(rig)
+  rig.pass(400, 'b')
+  t.equal(rig.state, 'lost')
+  rig.ordered()
+  rig.beat('a')
+  rig.pass(100, 'a', 'b')
+  t.notOk(rig.ordered().includes('open 1'))
+  const guest = rig.takes(1)
+  client.says('question')
+  t.same(guest.told, ['question'])
+  rig.acks()
+  guest.says('answer')
+  rig.acks()
+  t.same(client.told, ['answer'])
+  t.end()
+})
+
+void t.test('...and is dialed again at once where the answer came in between', t => {
+  const rig = serving()
+  const client = rig.comes()
+  sync(rig)
+  rig.pass(400, 'b')
+  rig.refuses(1, true)
+  t.same(client.told, [], 'its guest was not there')
+  rig.beat('a')
+  rig.takes(1)
+  t.notOk(client.paused)
+  t.end()
+})
+
+void t.test('a dial of the old guest says nothing once the restored one is dialed', t => {
+  for (const isTaken of [false, true]) {
+    const rig = guarded()
+    const client = rig.comes()
+    rig.acks()
+    failOver(rig, 'attach')
+    rig.ordered()
+    tail(rig, open(1))
+    tailEnd(rig)
+    t.same(rig.ordered().filter(order => order === 'open 1'), ['open 1'])
+    if (isTaken) t.same(rig.takes(1).told, ['<reset>'], 'the old guest is told that nobody wants it')
+    else rig.refuses(1, true)
+    t.same(client.told, [])
+    t.ok(client.paused)
+    const guest = rig.takes(1)
+    client.says('question')
+    t.same(guest.told, ['question'])
+  }
   t.end()
 })
 
