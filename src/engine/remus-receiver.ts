@@ -71,6 +71,11 @@ export class RemusReceiver {
     if (!this.#stream.isBetween) throw new TailgateError('E_IMAGE', 'the image ends within a checkpoint')
     // Looked up now, since a failover would have to wait for it.
     this.#id ??= await this.#xl.domainId(standbyName(this.#domain))
+    if (this.#ended) throw await this.#hasEnded()
+    if (this.#id === undefined) {
+      const what = `xl migrate-receive has made no domain ${standbyName(this.#domain)}`
+      throw new TailgateError('E_ENGINE', what)
+    }
     this.#part = part
   }
 
@@ -101,8 +106,11 @@ export class RemusReceiver {
 
   async #write(piece: Uint8Array): Promise<void> {
     await writeDrained(this.#input, piece)
-    if (!this.#input.destroyed) return
+    if (this.#input.destroyed) throw await this.#hasEnded()
+  }
+
+  async #hasEnded(): Promise<TailgateError> {
     const { words } = await this.#process.ending
-    throw new TailgateError('E_ENGINE', `xl migrate-receive has ended: ${words}`)
+    return new TailgateError('E_ENGINE', `xl migrate-receive has ended: ${words}`)
   }
 }
