@@ -81,8 +81,9 @@ export class XenStandby {
     try {
       await receiver.take(part, bytes)
     } catch (error) {
-      await this.drop()
-      this.#options.lost(messageOf(error))
+      // One that has gone by itself was told of already. What becomes of its domain changes nothing.
+      if (this.#receiver === receiver) this.#options.lost(messageOf(error))
+      await this.drop().catch(() => undefined)
       throw error
     }
   }
@@ -97,8 +98,8 @@ export class XenStandby {
     const { xl, domain, check, prepareNetwork, lost } = this.#options
     await this.#clearing
     if (this.#receiver !== undefined) {
-      await this.drop()
       lost('a new stream of checkpoints takes the place of the standby')
+      await this.drop()
     }
     await mustBeNone(xl, domain)
     await prepareNetwork()

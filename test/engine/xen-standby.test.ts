@@ -129,3 +129,19 @@ void t.test('nor does one of which xl makes no domain', async (t) => {
     code: 'E_ENGINE', message: 'xl migrate-receive has made no domain guest--incoming'
   })
 })
+
+void t.test('a standby that failed is told of even if its domain cannot be ended', async (t) => {
+  const backup = new Backup(t)
+  backup.write('undying', '')
+  const cutOff = inPieces(Buffer.concat([partHeader({ stream, index: 0 }), vector.subarray(0, 9999)]))
+  await t.rejects(backup.standby.absorb(cutOff), { code: 'E_IMAGE', message: /within a checkpoint/ })
+  t.same(backup.told, ['network', 'lost: the image ends within a checkpoint'])
+})
+
+void t.test('...and so is one whose place is taken', async (t) => {
+  const backup = new Backup(t)
+  await backup.standby.absorb(image(0))
+  backup.write('undying', '')
+  await t.rejects(backup.standby.absorb(image(0)), { code: 'E_ENGINE', message: /does not die/ })
+  t.same(backup.told, ['network', 'lost: a new stream of checkpoints takes the place of the standby'])
+})
