@@ -9,7 +9,7 @@ export interface XenStandbyOptions {
   readonly domain: string
   /** Is told the configuration of the domain before it is made; throws to refuse it. */
   readonly check: (json: string) => void
-  /** The gate must be there, and shut, before Xen makes the domain's network card. */
+  /** The gate must be there, and shut, before Xen makes the domain's network card, and before that runs. */
   readonly prepareNetwork: () => Promise<void>
   /** No image here can be restored any more, until another one has been absorbed. */
   readonly lost: (reason: string) => void
@@ -57,13 +57,16 @@ export class XenStandby {
 
   /**
    * Lets the domain run, which has taken this part last, and answers its number. Rejects with E_IMAGE when it
-   * is not that far, and with E_ENGINE when it did not come up.
+   * is not that far, and with E_ENGINE when it did not come up, or its gate cannot be laid: then it stays.
    */
   async release({ stream, index }: XenPart): Promise<number> {
     const receiver = this.#receiver
     if (receiver?.part.stream !== stream || receiver.part.index !== index) {
       throw new TailgateError('E_IMAGE', 'the standby domain is not what this checkpoint would be')
     }
+    // Laid when the stream began, hours ago; nothing else keeps the domain off the wire when it comes up.
+    await this.#options.prepareNetwork()
+    if (this.#receiver !== receiver) throw new TailgateError('E_ENGINE', 'the standby domain has gone')
     this.#receiver = undefined
     return await receiver.release()
   }

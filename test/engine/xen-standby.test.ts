@@ -104,6 +104,22 @@ void t.test('a standby takes each image, and comes up when it is told to', async
   t.notOk(told.some((word) => word.startsWith('lost')))
 })
 
+void t.test('no standby comes up before its gate is laid once more', async (t) => {
+  const backup = new Backup(t)
+  await backup.standby.absorb(image(0))
+  const came = { before: backup.has('domain-guest'), after: false }
+  backup.prepareNetwork = () => Promise.reject(new Error('no gate'))
+  await t.rejects(backup.standby.release({ stream, index: 0 }), { message: 'no gate' })
+  t.same(backup.told, ['network', 'network'], 'it is not lost')
+  backup.prepareNetwork = () => {
+    came.before = backup.has('domain-guest')
+    return Promise.resolve()
+  }
+  t.equal(await backup.standby.release({ stream, index: 0 }), 5)
+  came.after = backup.has('domain-guest')
+  t.same(came, { before: false, after: true })
+})
+
 void t.test('an image does not count whose xl ends while its domain is looked up', async (t) => {
   const receiver = `head -c ${ends[0] ?? 0} >/dev/null; echo 'it cannot be restored' >&2; exit 1\n`
   const backup = new Backup(t, receiver)
