@@ -17,6 +17,11 @@ import { spawnXl, type XlProcess } from './xl.ts'
  * stands until all was read, and sending would take the processor from that.
  */
 const waitingBytesMax = 1024 * 1024 * 1024
+/**
+ * How long xl may take to end once nobody reads what it writes, in milliseconds: a guest has a minute to obey
+ * when it is suspended.
+ */
+const letGoMsMax = 90_000
 
 export interface SaveOptions {
   readonly domain: string
@@ -26,6 +31,8 @@ export interface SaveOptions {
   check(json: string): void
   /** For how long the domain stood at most. */
   paused(ms: number): void
+  /** xl is killed when it has not ended so long after nobody wanted its image any more, in milliseconds. */
+  readonly letGoMsMax?: number
 }
 
 /** What an `xl save` has written, as it comes; it is finished when xl, too, has ended: the domain runs on. */
@@ -82,9 +89,15 @@ class Saving {
     return this.#course.filled(waitingBytesMax)
   }
 
-  /** Reads no more: an xl that is still writing fails, and has the domain run on. */
-  close(): void {
+  /**
+   * Reads no more: an xl that is still writing fails, and has the domain run on. Resolves when it has ended;
+   * one that does not by itself is killed.
+   */
+  async close(msMax: number): Promise<void> {
     this.#reader.close()
+    const timer = setTimeout(() => { this.xl.child.kill('SIGKILL') }, msMax)
+    await this.xl.ending
+    clearTimeout(timer)
   }
 
   #stands(): void {
@@ -102,7 +115,7 @@ class Saving {
   #end(error: unknown): void {
     this.#course.end(error instanceof Error ? error
       : new TailgateError('E_ENGINE', 'xl save has ended its stream too early'))
-    this.close()
+    this.#reader.close()
   }
 }
 
@@ -111,13 +124,15 @@ class Saving {
  * `standing` is awaited in between. However this ends, the domain runs on then. Throws E_ENGINE.
  */
 export async function* saveDomain(
-  { domain, directory, check, paused }: SaveOptions, standing: () => Promise<void>
+  { domain, directory, check, paused, letGoMsMax: msMax = letGoMsMax }: SaveOptions,
+  standing: () => Promise<void>
 ): AsyncGenerator<Uint8Array, void> {
+  // Who wants no more than this has started no xl, which would wait for ever for somebody to open its pipe.
+  yield partHeader({ stream: randomBytes(16).toString('hex'), index: 0 })
   const path = await newPipe(directory, 'save')
   const saving = new Saving(domain, path, check)
   let stoodAt = 0
   try {
-    yield partHeader({ stream: randomBytes(16).toString('hex'), index: 0 })
     for (let next = await saving.next(); next !== 'finished'; next = await saving.next()) {
       if (next !== 'stands') {
         yield next
@@ -129,8 +144,7 @@ export async function* saveDomain(
     }
     paused(saving.endedAt - stoodAt)
   } finally {
-    saving.close()
-    await saving.xl.ending
+    await saving.close(msMax)
     await rm(path, { force: true })
   }
 }

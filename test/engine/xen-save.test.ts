@@ -32,24 +32,27 @@ const domain = { domain: 'guest', check: () => undefined } as const
 
 interface StandIn {
   readonly directory: string
+  /** The file that is there when it was started. */
+  readonly begun: string
   /** The file that is there when all was written. */
   readonly ended: string
 }
 
-/** An `xl` that writes the stream, and ends with that status. */
-function standIn(t: Test, stream: Buffer, status = 0): StandIn {
+/** An `xl` that writes the stream, and does that then. */
+function standIn(t: Test, stream: Buffer, ending = 'exit 0'): StandIn {
   const directory = mkdtempSync(join(tmpdir(), 'tg-save-'))
-  const [source, ended] = [join(directory, 'stream'), join(directory, 'ended')]
+  const at = (name: string): string => join(directory, name)
+  const [source, begun, ended] = [at('stream'), at('begun'), at('ended')]
   writeFileSync(source, stream)
-  writeFileSync(join(directory, 'xl'), `#!/bin/sh\ncat ${source} >"$4" && >${ended}\nexit ${status}\n`,
-    { mode: 0o755 })
+  const script = `#!/bin/sh\n>${begun}\ncat ${source} >"$4" && >${ended}\n${ending}\n`
+  writeFileSync(join(directory, 'xl'), script, { mode: 0o755 })
   const { PATH } = process.env
   process.env.PATH = `${directory}:${PATH ?? ''}`
   t.teardown(() => {
     process.env.PATH = PATH
     rmSync(directory, { recursive: true })
   })
-  return { directory, ended }
+  return { directory, begun, ended }
 }
 
 void t.test('while the domain stands, what was read of it waits', async (t) => {
@@ -86,7 +89,7 @@ async function take(t: Test, directory: string): Promise<void> {
 }
 
 void t.test('an xl that fails in the end is an error', async (t) => {
-  const { directory } = standIn(t, savedStream(), 1)
+  const { directory } = standIn(t, savedStream(), 'exit 1')
   await t.rejects(take(t, directory), { code: 'E_ENGINE', message: /xl save has failed/ })
 })
 
@@ -94,4 +97,35 @@ void t.test('so is one that ends well and has not written all', async (t) => {
   const { directory } = standIn(t, savedStream().subarray(0, -ends.length))
   const message = 'xl save has ended its stream too early'
   await t.rejects(take(t, directory), { code: 'E_ENGINE', message })
+})
+
+void t.test('nothing is begun for who wants no more than the header', async (t) => {
+  const { directory, begun } = standIn(t, savedStream())
+  const options = { ...domain, directory, paused: () => undefined }
+  for await (const piece of saveDomain(options, () => Promise.resolve())) {
+    t.equal(piece.length, xenHeaderBytes)
+    break
+  }
+  t.notOk(existsSync(begun))
+})
+
+void t.test('an image that is left in the middle ends xl, which has nobody to write to', async (t) => {
+  const { directory, ended } = standIn(t, savedStream())
+  const options = { ...domain, directory, paused: () => undefined }
+  for await (const piece of saveDomain(options, () => Promise.resolve())) {
+    if (piece.length !== xenHeaderBytes) break
+  }
+  t.notOk(existsSync(ended))
+})
+
+void t.test('...and by force, where it does not end by itself', async (t) => {
+  const { directory, begun, ended } = standIn(t, savedStream(), 'exec sleep infinity')
+  const options = { ...domain, directory, paused: () => undefined, letGoMsMax: 1 }
+  const noMark = (): Promise<void> => Promise.reject(new Error('no mark'))
+  const left = async (): Promise<void> => {
+    for await (const piece of saveDomain(options, noMark)) t.ok(piece.length > 0)
+  }
+  await t.rejects(left(), { message: 'no mark' })
+  t.ok(existsSync(begun))
+  t.notOk(existsSync(ended))
 })
