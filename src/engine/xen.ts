@@ -289,7 +289,9 @@ export class XenEngine implements Engine {
   async #lookForStandstill(images: RemusImages): Promise<void> {
     await images.gone
     if (this.#images !== images || this.#condition !== 'running') return
-    if (!await this.#xl.isSuspended(this.#place.domain).catch(() => false)) return
+    const stands = await this.#xl.isSuspended(this.#place.domain).catch(() => false)
+    // For the checkpoint of another stream a domain stands as it should.
+    if (!stands || this.#images !== images) return
     this.#fail('xl remus has ended while the domain stood, and Xen has no order that would let it run on')
   }
 }
