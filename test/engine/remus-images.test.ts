@@ -42,7 +42,7 @@ interface Taken {
 }
 
 /** Takes an image that ends with this checkpoint, which is ordered when all before it was read. */
-async function take({ xl, images }: Begun, checkpoint: number, order: 'c' | 't' = 'c'): Promise<Taken> {
+async function take({ xl, images }: Begun, checkpoint: number, order: 'c' | 't' | 'e' = 'c'): Promise<Taken> {
   const pieces: Uint8Array[] = []
   const mark = async (): Promise<void> => {
     await xl.until(`stands ${checkpoint}`)
@@ -161,6 +161,12 @@ void t.test('a checkpoint that the pipe takes whole has not waited, and does not
   const begun = await begin(t)
   await take(begun, 1)
   await t.rejects(take(begun, 2, 't'), { code: 'E_ENGINE', message: /did not wait for the mark/ })
+})
+
+void t.test('nor does one of which it takes all but the part for which no domain stands', async (t) => {
+  const begun = await begin(t)
+  await take(begun, 1)
+  await t.rejects(take(begun, 2, 'e'), { code: 'E_ENGINE', message: /did not wait for the mark/ })
 })
 
 void t.test('an xl that ends', async (t) => {

@@ -44,8 +44,8 @@ export class StandIn {
     this.#heard?.()
   }
 
-  /** `c`: a checkpoint; `t`: one without a page; `q`: the end. */
-  order(letter: 'c' | 't' | 'q'): void {
+  /** `c`: a checkpoint; `t`: one without a page; `e`: such a one with much of an emulator; `q`: the end. */
+  order(letter: 'c' | 't' | 'e' | 'q'): void {
     writeSync(this.#orders, letter)
   }
 
