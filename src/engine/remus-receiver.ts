@@ -62,8 +62,11 @@ export class RemusReceiver {
     return stream === this.#part.stream && index === this.#part.index + 1
   }
 
-  /** Takes a whole image; resolves when xl has all of it. Rejects with E_IMAGE and E_ENGINE: it is lost. */
-  async take(part: XenPart, bytes: AsyncIterable<Uint8Array>): Promise<void> {
+  /**
+   * Takes a whole image; resolves with the domain's number when xl has all of it. Rejects with E_IMAGE and
+   * E_ENGINE: it is lost.
+   */
+  async take(part: XenPart, bytes: AsyncIterable<Uint8Array>): Promise<number> {
     for await (const piece of bytes) {
       this.#stream.push(piece)
       await this.#write(piece)
@@ -77,6 +80,7 @@ export class RemusReceiver {
       throw new TailgateError('E_ENGINE', what)
     }
     this.#part = part
+    return this.#id
   }
 
   /**

@@ -11,6 +11,8 @@ export interface XenStandbyOptions {
   readonly check: (json: string) => void
   /** The gate must be there, and shut, before Xen makes the domain's network card, and before that runs. */
   readonly prepareNetwork: () => Promise<void>
+  /** An agent after this one will find this domain: under the guest's name, too, if it came up meanwhile. */
+  readonly claim: (id: number) => Promise<void>
   /** No image here can be restored any more, until another one has been absorbed. */
   readonly lost: (reason: string) => void
 }
@@ -21,7 +23,7 @@ export interface XenStandbyOptions {
  */
 export async function mustBeNone(xl: Xl, domain: string): Promise<void> {
   if (await xl.domainId(domain) === undefined) return
-  throw new TailgateError('E_ENGINE', `a domain ${domain} is on this host that its agent never had, so the `
+  throw new TailgateError('E_ENGINE', `a domain ${domain} is on this host that is not its agent's, so the `
     + `host cannot be the guest's backup: if nobody needs it, end it with xl destroy ${domain}`)
 }
 
@@ -82,7 +84,9 @@ export class XenStandby {
   async #take({ part, bytes }: OpenedPart): Promise<void> {
     const receiver = await this.#receiverFor(part)
     try {
-      await receiver.take(part, bytes)
+      const id = await receiver.take(part, bytes)
+      // By now it would come up if this process died. Later, a failover would have to wait for it.
+      if (part.index === 0) await this.#options.claim(id)
     } catch (error) {
       // One that has gone by itself was told of already. What becomes of its domain changes nothing.
       if (this.#receiver === receiver) this.#options.lost(messageOf(error))
