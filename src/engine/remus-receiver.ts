@@ -9,6 +9,16 @@ import { spawnXl, type Xl, type XlProcess } from './xl.ts'
 /** How long the domain may take to come up once its stream has ended, in milliseconds. */
 const restoreMsMax = 60_000
 
+export interface RemusReceiverOptions {
+  readonly xl: Xl
+  /** The guest's domain. */
+  readonly domain: string
+  /** The beginning of the command that runs xl. */
+  readonly command: readonly string[]
+  /** Is told the domain's configuration before anything of it reaches xl; throws to refuse it. */
+  readonly check: (json: string) => void
+}
+
 /** The name of a domain that a receiver keeps (Xen's tools/xl/xl_migrate.c). */
 export function standbyName(domain: string): string {
   return `${domain}--incoming`
@@ -33,13 +43,13 @@ export class RemusReceiver {
   /** Called when the receiver has gone by itself. */
   onLost: ((reason: string) => void) | undefined
 
-  /** `check` is told the domain's configuration before anything of it reaches xl; it throws to refuse. */
-  constructor(xl: Xl, domain: string, part: XenPart, check: (json: string) => void) {
+  /** @param part the image that is taken first */
+  constructor({ xl, domain, command, check }: RemusReceiverOptions, part: XenPart) {
     this.#xl = xl
     this.#domain = domain
     this.#part = part
     this.#process = spawnXl(['-v', 'migrate-receive', '-r'], ['pipe', 'ignore', 'pipe'],
-      ['setpriv', '--pdeathsig', 'KILL', '--'])
+      ['setpriv', '--pdeathsig', 'KILL', '--', ...command])
     const { stdin } = this.#process.child
     invariant(stdin !== null, 'a receiver has an input')
     this.#input = stdin

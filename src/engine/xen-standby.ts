@@ -7,6 +7,8 @@ export interface XenStandbyOptions {
   readonly xl: Xl
   /** The guest's domain; the standby has a name of its own until it runs. */
   readonly domain: string
+  /** Makes the beginning of a command that runs an xl with a lock of its own. */
+  readonly ownLock: () => Promise<readonly string[]>
   /** Is told the configuration of the domain before it is made; throws to refuse it. */
   readonly check: (json: string) => void
   /** The gate must be there, and shut, before Xen makes the domain's network card, and before that runs. */
@@ -102,7 +104,7 @@ export class XenStandby {
   }
 
   async #begin(part: XenPart): Promise<RemusReceiver> {
-    const { xl, domain, check, prepareNetwork, lost } = this.#options
+    const { xl, domain, check, ownLock, prepareNetwork, lost } = this.#options
     await this.#clearing
     if (this.#receiver !== undefined) {
       lost('a new stream of checkpoints takes the place of the standby')
@@ -110,7 +112,7 @@ export class XenStandby {
     }
     await mustBeNone(xl, domain)
     await prepareNetwork()
-    const receiver = new RemusReceiver(xl, domain, part, check)
+    const receiver = new RemusReceiver({ xl, domain, check, command: await ownLock() }, part)
     receiver.onLost = reason => {
       if (this.#receiver !== receiver) return
       this.#receiver = undefined

@@ -12,6 +12,7 @@ import { restoreDomain, saveDomain } from './xen-save.ts'
 import { mustBeNone, XenStandby } from './xen-standby.ts'
 import { XenWatch } from './xen-watch.ts'
 import { describedIn, Xl } from './xl.ts'
+import { ownLock } from './xl-lock.ts'
 
 export interface XenEngineOptions {
   /** The domain's name, the same on every host. */
@@ -69,7 +70,7 @@ export class XenEngine implements Engine {
     this.#place = { domain, device: network.device, bridge, mac, checkpoints }
     this.#standby = new XenStandby({
       xl: this.#xl, domain, check: json => { this.#check(json) }, claim: id => this.#claim.take(id),
-      prepareNetwork: () => network.prepare(),
+      ownLock: () => ownLock(directory), prepareNetwork: () => network.prepare(),
       lost: reason => { this.onStandbyLost?.(reason) }
     })
     if (checkpoints === 'remus') this.absorb = image => this.#standby.absorb(image)

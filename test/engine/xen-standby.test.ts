@@ -67,7 +67,7 @@ class Backup {
     const { PATH } = process.env
     process.env.PATH = `${this.directory}:${PATH ?? ''}`
     this.standby = new XenStandby({
-      xl: new Xl(), domain: 'guest', check: () => undefined,
+      xl: new Xl(), domain: 'guest', check: () => undefined, ownLock: () => Promise.resolve([]),
       claim: (id) => {
         this.told.push(`claimed ${id}`)
         return Promise.resolve()
