@@ -7,10 +7,10 @@ import { TailgateError } from '../base/errors.ts'
 import { Course } from './course.ts'
 import { PipeReader } from './pipe-reader.ts'
 import { runSystemProgram } from './system-programs.ts'
-import { writeDrained } from './write-drained.ts'
+import { writeDrainedWithin } from './write-drained.ts'
 import { partHeader } from './xen-image.ts'
 import { XenStream } from './xen-stream.ts'
-import { spawnXl, type XlProcess } from './xl.ts'
+import { spawnXl, stallMsMax, type XlProcess } from './xl.ts'
 
 /**
  * What of the image waits for whoever takes it before nothing more is read, in bytes. Much, since the domain
@@ -153,9 +153,11 @@ export async function* saveDomain(
  * Makes a domain of a stream that `xl save` has written; it stands. Rejects with E_IMAGE and E_ENGINE.
  *
  * @param directory for the pipe by which xl takes the domain
+ * @param msMax xl is killed when it has taken nothing for so long, or not ended so long after the end of the
+ * stream, in milliseconds
  */
 export async function restoreDomain(
-  bytes: AsyncIterable<Uint8Array>, directory: string, check: (json: string) => void
+  bytes: AsyncIterable<Uint8Array>, directory: string, check: (json: string) => void, msMax = stallMsMax
 ): Promise<void> {
   const path = await newPipe(directory, 'restore')
   // Open for reading too, because xl has yet to come; so its end must be told here.
@@ -165,6 +167,11 @@ export async function restoreDomain(
   input.on('error', () => undefined)
   const { child, ending } = spawnXl(['restore', '-p', path], ['ignore', 'ignore', 'pipe'])
   void ending.then(() => { input.destroy() })
+  let stalled: string | undefined
+  const stall = (): void => {
+    stalled = `it has made no headway for ${msMax / 1000} s`
+    child.kill('SIGKILL')
+  }
   let isWhole = false
   const stream = new XenStream({
     configured: check, began: () => undefined, ended: () => undefined, finished: () => { isWhole = true }
@@ -172,9 +179,10 @@ export async function restoreDomain(
   try {
     for await (const piece of bytes) {
       stream.push(piece)
-      await writeDrained(input, piece)
+      await writeDrainedWithin(input, piece, msMax, stall)
+      if (stalled !== undefined) break
     }
-    if (!isWhole) throw new TailgateError('E_IMAGE', 'the image is cut off')
+    if (stalled === undefined && !isWhole) throw new TailgateError('E_IMAGE', 'the image is cut off')
   } catch (error) {
     child.kill('SIGKILL')
     await ending
@@ -182,8 +190,10 @@ export async function restoreDomain(
   } finally {
     await rm(path, { force: true })
   }
+  const timer = setTimeout(stall, msMax)
   const { status, words } = await ending
-  if (status !== 0) throw new TailgateError('E_ENGINE', `xl restore has failed: ${words}`)
+  clearTimeout(timer)
+  if (status !== 0) throw new TailgateError('E_ENGINE', `xl restore has failed: ${stalled ?? words}`)
 }
 
 /** A pipe with a name, in a directory of the guest's. Rejects with E_ENGINE. */

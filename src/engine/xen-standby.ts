@@ -17,6 +17,8 @@ export interface XenStandbyOptions {
   readonly claim: (id: number) => Promise<void>
   /** No image here can be restored any more, until another one has been absorbed. */
   readonly lost: (reason: string) => void
+  /** A receiver is ended that has taken nothing for so long, in milliseconds. */
+  readonly stallMsMax?: number
 }
 
 /**
@@ -104,7 +106,7 @@ export class XenStandby {
   }
 
   async #begin(part: XenPart): Promise<RemusReceiver> {
-    const { xl, domain, check, ownLock, prepareNetwork, lost } = this.#options
+    const { xl, domain, check, ownLock, prepareNetwork, lost, stallMsMax } = this.#options
     await this.#clearing
     if (this.#receiver !== undefined) {
       lost('a new stream of checkpoints takes the place of the standby')
@@ -112,7 +114,7 @@ export class XenStandby {
     }
     await mustBeNone(xl, domain)
     await prepareNetwork()
-    const receiver = new RemusReceiver({ xl, domain, check, command: await ownLock() }, part)
+    const receiver = new RemusReceiver({ xl, domain, check, command: await ownLock(), stallMsMax }, part)
     receiver.onLost = reason => {
       if (this.#receiver !== receiver) return
       this.#receiver = undefined

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { openPart, xenHeaderBytes } from '../../src/engine/xen-image.ts'
-import { saveDomain } from '../../src/engine/xen-save.ts'
+import { restoreDomain, saveDomain } from '../../src/engine/xen-save.ts'
 import { libxcRecord, recordAt, type StreamRecord } from '../xen/vectors/walk.ts'
 import { inPieces } from './compliance.ts'
 
@@ -16,8 +16,8 @@ const pageRecords = 600
 /** An END of libxc and one of libxl, which have no contents. */
 const ends = Buffer.alloc(16)
 
-/** What `xl save` would write: the beginning of a stream of Remus, with its first pages again and again. */
-function savedStream(): Buffer {
+/** What `xl save` would write: the beginning of a stream of Remus, with its first pages so many times. */
+function savedStream(pageCount = pageRecords): Buffer {
   const vector = gunzipSync(readFileSync(new URL('../xen/vectors/pvh.stream.gz', import.meta.url)))
   const isPages = ({ layer, type }: StreamRecord): boolean =>
     layer === 'libxc' && type === libxcRecord.pageData
@@ -25,7 +25,7 @@ function savedStream(): Buffer {
   while (record !== undefined && !isPages(record)) record = recordAt(vector, record)
   if (record === undefined) throw new Error('the vector has no pages')
   const pages = vector.subarray(record.at, record.end)
-  return Buffer.concat([vector.subarray(0, record.at), ...Array<Buffer>(pageRecords).fill(pages), ends])
+  return Buffer.concat([vector.subarray(0, record.at), ...Array<Buffer>(pageCount).fill(pages), ends])
 }
 
 const domain = { domain: 'guest', check: () => undefined } as const
@@ -129,3 +129,14 @@ void t.test('...and by force, where it does not end by itself', async (t) => {
   t.ok(existsSync(begun))
   t.notOk(existsSync(ended))
 })
+
+const stuck = [['that takes none of it', pageRecords], ['that does not come to its end', 1]] as const
+for (const [what, pages] of stuck) {
+  void t.test(`a domain is restored by no xl ${what}`, async (t) => {
+    const { directory } = standIn(t, Buffer.alloc(0))
+    writeFileSync(join(directory, 'xl'), '#!/bin/sh\nexec sleep infinity\n', { mode: 0o755 })
+    const restored = restoreDomain(inPieces(savedStream(pages)), directory, () => undefined, 1)
+    const message = 'xl restore has failed: it has made no headway for 0.001 s'
+    await t.rejects(restored, { code: 'E_ENGINE', message })
+  })
+}

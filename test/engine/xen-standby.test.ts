@@ -8,7 +8,7 @@ import t, { type Test } from 'tap'
 import { partHeader } from '../../src/engine/xen-image.ts'
 import { XenStandby } from '../../src/engine/xen-standby.ts'
 import { Xl } from '../../src/engine/xl.ts'
-import { libxlRecord, recordAt, type StreamRecord } from '../xen/vectors/walk.ts'
+import { libxcRecord, libxlRecord, recordAt, type StreamRecord } from '../xen/vectors/walk.ts'
 import { inPieces } from './compliance.ts'
 
 // The standby domain of a backup. A script stands in for xl, a file of its directory for each domain; what a
@@ -35,14 +35,14 @@ const takesAll = 'cat >taken; mv domain-guest--incoming domain-guest\n'
 
 const vector = gunzipSync(readFileSync(new URL('../xen/vectors/pvh.stream.gz', import.meta.url)))
 
-/** Where each checkpoint of the stream ends. */
-const ends: readonly number[] = (() => {
-  const found: number[] = []
-  for (let one: StreamRecord | undefined; (one = recordAt(vector, one)) !== undefined;) {
-    if (one.layer === 'libxl' && one.type === libxlRecord.checkpointEnd) found.push(one.end)
-  }
+const records: readonly StreamRecord[] = (() => {
+  const found: StreamRecord[] = []
+  for (let one: StreamRecord | undefined; (one = recordAt(vector, one)) !== undefined;) found.push(one)
   return found
 })()
+/** Where each checkpoint of the stream ends. */
+const ends = records.filter(({ layer, type }) => layer === 'libxl' && type === libxlRecord.checkpointEnd)
+  .map(({ end }) => end)
 const stream = '00112233445566778899aabbccddeeff'
 
 /** The images of a stream: the first, and then one for each checkpoint. */
@@ -59,7 +59,7 @@ class Backup {
   onLost: () => void = () => undefined
   prepareNetwork: () => Promise<void> = () => Promise.resolve()
 
-  constructor(t: Test, receiver = takesAll) {
+  constructor(t: Test, receiver = takesAll, stallMsMax?: number) {
     this.write('xl', xlScript)
     this.write('receiver', receiver)
     // What takes a stream so short may have taken it before it has made the domain.
@@ -68,6 +68,7 @@ class Backup {
     process.env.PATH = `${this.directory}:${PATH ?? ''}`
     this.standby = new XenStandby({
       xl: new Xl(), domain: 'guest', check: () => undefined, ownLock: () => Promise.resolve([]),
+      ...stallMsMax === undefined ? {} : { stallMsMax },
       claim: (id) => {
         this.told.push(`claimed ${id}`)
         return Promise.resolve()
@@ -165,4 +166,16 @@ void t.test('...and so is one whose place is taken', async (t) => {
   await t.rejects(backup.standby.absorb(image(0)), { code: 'E_ENGINE', message: /does not die/ })
   const lost = 'lost: a new stream of checkpoints takes the place of the standby'
   t.same(backup.told, ['network', 'claimed 5', lost])
+})
+
+void t.test('a receiver that does not read is ended', async (t) => {
+  const { standby, told } = new Backup(t, 'exec sleep infinity\n', 1)
+  const pages = records.find(({ layer, type }) => layer === 'libxc' && type === libxcRecord.pageData)
+  const { at = 0, end = 0 } = pages ?? {}
+  // More than any pipe takes.
+  const many = Array<Buffer>(600).fill(vector.subarray(at, end))
+  const bytes = Buffer.concat([partHeader({ stream, index: 0 }), vector.subarray(0, at), ...many])
+  const message = 'xl migrate-receive has ended: it has made no headway for 0.001 s'
+  await t.rejects(standby.absorb(inPieces(bytes)), { code: 'E_ENGINE', message })
+  t.same(told, ['network', `lost: ${message}`])
 })
