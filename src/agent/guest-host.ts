@@ -118,7 +118,7 @@ export class GuestHost {
     for (const name of removed) {
       options.observer.report({ type: 'image-refused', reason: `${name} ${why} and was removed` }, now())
     }
-    await engine.prepare?.(known.generation > 0)
+    await engine.prepare?.()
     // A service that runs without us is there whether this agent is or not: it is found, not started.
     if (!engine.canRestore && known.role === 'primary' && known.started) await engine.start()
     return new GuestHost(options, { images: store, state, known, directory })

@@ -48,10 +48,10 @@ export interface Engine {
   /** Ends the guest at once. Resolves when it is gone. */
   stop(): Promise<void>
   /**
-   * Ends what a process before this one has left of a guest on this host. Called once, before all else.
-   * Unless the guest `isKnown`, no agent ever had it here, and what runs under its name is somebody else's.
+   * Takes over, or ends, what a process before this one has left of a guest on this host. Called once, before
+   * all else. What no such process had is left alone, whatever its name. Rejects with E_ENGINE.
    */
-  prepare?(isKnown: boolean): Promise<void>
+  prepare?(): Promise<void>
   /**
    * A checkpoint is here that may have to be restored: prepares what can be prepared. The guest stays absent,
    * {@link start} and {@link restore} may follow, and {@link stop} ends it. Rejects with E_ENGINE.

@@ -1,13 +1,25 @@
 import type { Writable } from 'node:stream'
 import { TailgateError } from '../base/errors.ts'
 import { invariant } from '../base/invariant.ts'
-import { writeDrained } from './write-drained.ts'
+import { writeDrainedWithin } from './write-drained.ts'
 import type { XenPart } from './xen-image.ts'
 import { XenStream } from './xen-stream.ts'
-import { spawnXl, type Xl, type XlProcess } from './xl.ts'
+import { spawnXl, stallMsMax, type Xl, type XlProcess } from './xl.ts'
 
 /** How long the domain may take to come up once its stream has ended, in milliseconds. */
 const restoreMsMax = 60_000
+
+export interface RemusReceiverOptions {
+  readonly xl: Xl
+  /** The guest's domain. */
+  readonly domain: string
+  /** The beginning of the command that runs xl. */
+  readonly command: readonly string[]
+  /** Is told the domain's configuration before anything of it reaches xl; throws to refuse it. */
+  readonly check: (json: string) => void
+  /** It is ended when xl has taken nothing of its stream for so long, in milliseconds. */
+  readonly stallMsMax?: number | undefined
+}
 
 /** The name of a domain that a receiver keeps (Xen's tools/xl/xl_migrate.c). */
 export function standbyName(domain: string): string {
@@ -30,16 +42,21 @@ export class RemusReceiver {
   #id: number | undefined
   /** It was told to end: that it does is no loss. */
   #ended = false
+  readonly #stallMsMax: number
+  /** Why it was told so, where that was no order. */
+  #stalled: string | undefined
   /** Called when the receiver has gone by itself. */
   onLost: ((reason: string) => void) | undefined
 
-  /** `check` is told the domain's configuration before anything of it reaches xl; it throws to refuse. */
-  constructor(xl: Xl, domain: string, part: XenPart, check: (json: string) => void) {
+  /** @param part the image that is taken first */
+  constructor(options: RemusReceiverOptions, part: XenPart) {
+    const { xl, domain, command, check } = options
+    this.#stallMsMax = options.stallMsMax ?? stallMsMax
     this.#xl = xl
     this.#domain = domain
     this.#part = part
     this.#process = spawnXl(['-v', 'migrate-receive', '-r'], ['pipe', 'ignore', 'pipe'],
-      ['setpriv', '--pdeathsig', 'KILL', '--'])
+      ['setpriv', '--pdeathsig', 'KILL', '--', ...command])
     const { stdin } = this.#process.child
     invariant(stdin !== null, 'a receiver has an input')
     this.#input = stdin
@@ -62,8 +79,11 @@ export class RemusReceiver {
     return stream === this.#part.stream && index === this.#part.index + 1
   }
 
-  /** Takes a whole image; resolves when xl has all of it. Rejects with E_IMAGE and E_ENGINE: it is lost. */
-  async take(part: XenPart, bytes: AsyncIterable<Uint8Array>): Promise<void> {
+  /**
+   * Takes a whole image; resolves with the domain's number when xl has all of it. Rejects with E_IMAGE and
+   * E_ENGINE: it is lost.
+   */
+  async take(part: XenPart, bytes: AsyncIterable<Uint8Array>): Promise<number> {
     for await (const piece of bytes) {
       this.#stream.push(piece)
       await this.#write(piece)
@@ -71,7 +91,13 @@ export class RemusReceiver {
     if (!this.#stream.isBetween) throw new TailgateError('E_IMAGE', 'the image ends within a checkpoint')
     // Looked up now, since a failover would have to wait for it.
     this.#id ??= await this.#xl.domainId(standbyName(this.#domain))
+    if (this.#ended) throw await this.#hasEnded()
+    if (this.#id === undefined) {
+      const what = `xl migrate-receive has made no domain ${standbyName(this.#domain)}`
+      throw new TailgateError('E_ENGINE', what)
+    }
     this.#part = part
+    return this.#id
   }
 
   /**
@@ -100,9 +126,16 @@ export class RemusReceiver {
   }
 
   async #write(piece: Uint8Array): Promise<void> {
-    await writeDrained(this.#input, piece)
-    if (!this.#input.destroyed) return
+    await writeDrainedWithin(this.#input, piece, this.#stallMsMax, () => {
+      this.#ended = true
+      this.#stalled = `it has made no headway for ${this.#stallMsMax / 1000} s`
+      this.#process.child.kill('SIGKILL')
+    })
+    if (this.#input.destroyed) throw await this.#hasEnded()
+  }
+
+  async #hasEnded(): Promise<TailgateError> {
     const { words } = await this.#process.ending
-    throw new TailgateError('E_ENGINE', `xl migrate-receive has ended: ${words}`)
+    return new TailgateError('E_ENGINE', `xl migrate-receive has ended: ${this.#stalled ?? words}`)
   }
 }

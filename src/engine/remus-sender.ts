@@ -142,8 +142,8 @@ export class RemusSender {
     this.#reader.hand()
     const heldBy = this.#heldBy
     this.#heldBy = undefined
-    // What fits into the pipe is written, and the domain runs on, whoever reads.
-    const held = heldBy !== undefined && checkpoint.bytes - recordHeaderBytes > heldBy
+    // What fits into the pipe is written, and the domain runs on, whoever reads; libxl's part comes later.
+    const held = heldBy !== undefined && checkpoint.standingBytes - recordHeaderBytes > heldBy
     this.#reader.narrow()
     this.#events.whole(checkpoint, held)
   }

@@ -5,6 +5,18 @@ export async function writeDrained(stream: Writable, bytes: Uint8Array): Promise
   if (!stream.destroyed && !stream.write(bytes)) await drained(stream)
 }
 
+/**
+ * As {@link writeDrained}. Where nothing was taken for so many milliseconds `stalled` is called, which must
+ * see to it that the stream goes.
+ */
+export async function writeDrainedWithin(
+  stream: Writable, bytes: Uint8Array, msMax: number, stalled: () => void
+): Promise<void> {
+  const timer = setTimeout(stalled, msMax)
+  await writeDrained(stream, bytes)
+  clearTimeout(timer)
+}
+
 function drained(stream: Writable): Promise<void> {
   return new Promise(resolve => {
     const done = (): void => {

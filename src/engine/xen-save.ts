@@ -7,16 +7,21 @@ import { TailgateError } from '../base/errors.ts'
 import { Course } from './course.ts'
 import { PipeReader } from './pipe-reader.ts'
 import { runSystemProgram } from './system-programs.ts'
-import { writeDrained } from './write-drained.ts'
+import { writeDrainedWithin } from './write-drained.ts'
 import { partHeader } from './xen-image.ts'
 import { XenStream } from './xen-stream.ts'
-import { spawnXl, type XlProcess } from './xl.ts'
+import { spawnXl, stallMsMax, type XlProcess } from './xl.ts'
 
 /**
  * What of the image waits for whoever takes it before nothing more is read, in bytes. Much, since the domain
  * stands until all was read, and sending would take the processor from that.
  */
 const waitingBytesMax = 1024 * 1024 * 1024
+/**
+ * How long xl may take to end once nobody reads what it writes, in milliseconds: a guest has a minute to obey
+ * when it is suspended.
+ */
+const letGoMsMax = 90_000
 
 export interface SaveOptions {
   readonly domain: string
@@ -26,6 +31,8 @@ export interface SaveOptions {
   check(json: string): void
   /** For how long the domain stood at most. */
   paused(ms: number): void
+  /** xl is killed when it has not ended so long after nobody wanted its image any more, in milliseconds. */
+  readonly letGoMsMax?: number
 }
 
 /** What an `xl save` has written, as it comes; it is finished when xl, too, has ended: the domain runs on. */
@@ -82,9 +89,15 @@ class Saving {
     return this.#course.filled(waitingBytesMax)
   }
 
-  /** Reads no more: an xl that is still writing fails, and has the domain run on. */
-  close(): void {
+  /**
+   * Reads no more: an xl that is still writing fails, and has the domain run on. Resolves when it has ended;
+   * one that does not by itself is killed.
+   */
+  async close(msMax: number): Promise<void> {
     this.#reader.close()
+    const timer = setTimeout(() => { this.xl.child.kill('SIGKILL') }, msMax)
+    await this.xl.ending
+    clearTimeout(timer)
   }
 
   #stands(): void {
@@ -102,7 +115,7 @@ class Saving {
   #end(error: unknown): void {
     this.#course.end(error instanceof Error ? error
       : new TailgateError('E_ENGINE', 'xl save has ended its stream too early'))
-    this.close()
+    this.#reader.close()
   }
 }
 
@@ -111,13 +124,15 @@ class Saving {
  * `standing` is awaited in between. However this ends, the domain runs on then. Throws E_ENGINE.
  */
 export async function* saveDomain(
-  { domain, directory, check, paused }: SaveOptions, standing: () => Promise<void>
+  { domain, directory, check, paused, letGoMsMax: msMax = letGoMsMax }: SaveOptions,
+  standing: () => Promise<void>
 ): AsyncGenerator<Uint8Array, void> {
+  // Who wants no more than this has started no xl, which would wait for ever for somebody to open its pipe.
+  yield partHeader({ stream: randomBytes(16).toString('hex'), index: 0 })
   const path = await newPipe(directory, 'save')
   const saving = new Saving(domain, path, check)
   let stoodAt = 0
   try {
-    yield partHeader({ stream: randomBytes(16).toString('hex'), index: 0 })
     for (let next = await saving.next(); next !== 'finished'; next = await saving.next()) {
       if (next !== 'stands') {
         yield next
@@ -129,8 +144,7 @@ export async function* saveDomain(
     }
     paused(saving.endedAt - stoodAt)
   } finally {
-    saving.close()
-    await saving.xl.ending
+    await saving.close(msMax)
     await rm(path, { force: true })
   }
 }
@@ -139,9 +153,11 @@ export async function* saveDomain(
  * Makes a domain of a stream that `xl save` has written; it stands. Rejects with E_IMAGE and E_ENGINE.
  *
  * @param directory for the pipe by which xl takes the domain
+ * @param msMax xl is killed when it has taken nothing for so long, or not ended so long after the end of the
+ * stream, in milliseconds
  */
 export async function restoreDomain(
-  bytes: AsyncIterable<Uint8Array>, directory: string, check: (json: string) => void
+  bytes: AsyncIterable<Uint8Array>, directory: string, check: (json: string) => void, msMax = stallMsMax
 ): Promise<void> {
   const path = await newPipe(directory, 'restore')
   // Open for reading too, because xl has yet to come; so its end must be told here.
@@ -151,6 +167,11 @@ export async function restoreDomain(
   input.on('error', () => undefined)
   const { child, ending } = spawnXl(['restore', '-p', path], ['ignore', 'ignore', 'pipe'])
   void ending.then(() => { input.destroy() })
+  let stalled: string | undefined
+  const stall = (): void => {
+    stalled = `it has made no headway for ${msMax / 1000} s`
+    child.kill('SIGKILL')
+  }
   let isWhole = false
   const stream = new XenStream({
     configured: check, began: () => undefined, ended: () => undefined, finished: () => { isWhole = true }
@@ -158,9 +179,10 @@ export async function restoreDomain(
   try {
     for await (const piece of bytes) {
       stream.push(piece)
-      await writeDrained(input, piece)
+      await writeDrainedWithin(input, piece, msMax, stall)
+      if (stalled !== undefined) break
     }
-    if (!isWhole) throw new TailgateError('E_IMAGE', 'the image is cut off')
+    if (stalled === undefined && !isWhole) throw new TailgateError('E_IMAGE', 'the image is cut off')
   } catch (error) {
     child.kill('SIGKILL')
     await ending
@@ -168,8 +190,10 @@ export async function restoreDomain(
   } finally {
     await rm(path, { force: true })
   }
+  const timer = setTimeout(stall, msMax)
   const { status, words } = await ending
-  if (status !== 0) throw new TailgateError('E_ENGINE', `xl restore has failed: ${words}`)
+  clearTimeout(timer)
+  if (status !== 0) throw new TailgateError('E_ENGINE', `xl restore has failed: ${stalled ?? words}`)
 }
 
 /** A pipe with a name, in a directory of the guest's. Rejects with E_ENGINE. */

@@ -7,12 +7,18 @@ export interface XenStandbyOptions {
   readonly xl: Xl
   /** The guest's domain; the standby has a name of its own until it runs. */
   readonly domain: string
+  /** Makes the beginning of a command that runs an xl with a lock of its own. */
+  readonly ownLock: () => Promise<readonly string[]>
   /** Is told the configuration of the domain before it is made; throws to refuse it. */
   readonly check: (json: string) => void
-  /** The gate must be there, and shut, before Xen makes the domain's network card. */
+  /** The gate must be there, and shut, before Xen makes the domain's network card, and before that runs. */
   readonly prepareNetwork: () => Promise<void>
+  /** An agent after this one will find this domain: under the guest's name, too, if it came up meanwhile. */
+  readonly claim: (id: number) => Promise<void>
   /** No image here can be restored any more, until another one has been absorbed. */
   readonly lost: (reason: string) => void
+  /** A receiver is ended that has taken nothing for so long, in milliseconds. */
+  readonly stallMsMax?: number
 }
 
 /**
@@ -21,7 +27,7 @@ export interface XenStandbyOptions {
  */
 export async function mustBeNone(xl: Xl, domain: string): Promise<void> {
   if (await xl.domainId(domain) === undefined) return
-  throw new TailgateError('E_ENGINE', `a domain ${domain} is on this host that its agent never had, so the `
+  throw new TailgateError('E_ENGINE', `a domain ${domain} is on this host that is not its agent's, so the `
     + `host cannot be the guest's backup: if nobody needs it, end it with xl destroy ${domain}`)
 }
 
@@ -57,13 +63,16 @@ export class XenStandby {
 
   /**
    * Lets the domain run, which has taken this part last, and answers its number. Rejects with E_IMAGE when it
-   * is not that far, and with E_ENGINE when it did not come up.
+   * is not that far, and with E_ENGINE when it did not come up, or its gate cannot be laid: then it stays.
    */
   async release({ stream, index }: XenPart): Promise<number> {
     const receiver = this.#receiver
     if (receiver?.part.stream !== stream || receiver.part.index !== index) {
       throw new TailgateError('E_IMAGE', 'the standby domain is not what this checkpoint would be')
     }
+    // Laid when the stream began, hours ago; nothing else keeps the domain off the wire when it comes up.
+    await this.#options.prepareNetwork()
+    if (this.#receiver !== receiver) throw new TailgateError('E_ENGINE', 'the standby domain has gone')
     this.#receiver = undefined
     return await receiver.release()
   }
@@ -79,10 +88,13 @@ export class XenStandby {
   async #take({ part, bytes }: OpenedPart): Promise<void> {
     const receiver = await this.#receiverFor(part)
     try {
-      await receiver.take(part, bytes)
+      const id = await receiver.take(part, bytes)
+      // By now it would come up if this process died. Later, a failover would have to wait for it.
+      if (part.index === 0) await this.#options.claim(id)
     } catch (error) {
-      await this.drop()
-      this.#options.lost(messageOf(error))
+      // One that has gone by itself was told of already. What becomes of its domain changes nothing.
+      if (this.#receiver === receiver) this.#options.lost(messageOf(error))
+      await this.drop().catch(() => undefined)
       throw error
     }
   }
@@ -94,15 +106,15 @@ export class XenStandby {
   }
 
   async #begin(part: XenPart): Promise<RemusReceiver> {
-    const { xl, domain, check, prepareNetwork, lost } = this.#options
+    const { xl, domain, check, ownLock, prepareNetwork, lost, stallMsMax } = this.#options
     await this.#clearing
     if (this.#receiver !== undefined) {
-      await this.drop()
       lost('a new stream of checkpoints takes the place of the standby')
+      await this.drop()
     }
     await mustBeNone(xl, domain)
     await prepareNetwork()
-    const receiver = new RemusReceiver(xl, domain, part, check)
+    const receiver = new RemusReceiver({ xl, domain, check, command: await ownLock(), stallMsMax }, part)
     receiver.onLost = reason => {
       if (this.#receiver !== receiver) return
       this.#receiver = undefined

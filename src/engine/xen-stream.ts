@@ -8,6 +8,8 @@ export interface XenCheckpoint {
   /** 0 is the first pass, in which the guest runs for the most part. */
   readonly number: number
   readonly bytes: number
+  /** So many of them up to the end of libxc's CHECKPOINT: once that is written the domain goes on. */
+  readonly standingBytes: number
   /** Pages with contents. */
   readonly pages: number
 }
@@ -81,6 +83,7 @@ export class XenStream {
   #hasPages = false
   #number = 0
   #bytes = 0
+  #standingBytes = 0
   #pages = 0
   /** The next record is the first of its checkpoint. */
   #isFresh = false
@@ -238,6 +241,7 @@ export class XenStream {
     if (type === libxcType.checkpoint || type === libxcType.end) {
       this.#layer = 'libxl'
       this.#libxcEnded = type
+      this.#standingBytes = this.#bytes
     }
     if (type !== libxcType.pageData) return
     if (length < pageDataHeaderBytes) throw wrong(`PAGE_DATA has ${length} bytes, which hold no count`)
@@ -260,7 +264,9 @@ export class XenStream {
   }
 
   #checkpointEnd(): void {
-    const checkpoint = { number: this.#number, bytes: this.#bytes, pages: this.#pages }
+    const checkpoint = {
+      number: this.#number, bytes: this.#bytes, standingBytes: this.#standingBytes, pages: this.#pages
+    }
     this.#layer = 'libxc'
     this.#number++
     this.#bytes = this.#pages = 0

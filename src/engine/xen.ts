@@ -5,12 +5,14 @@ import type { CheckpointRequest } from '../core/agent/port.ts'
 import type { Engine } from './engine.ts'
 import type { GuestNetwork } from './guest-network.ts'
 import { RemusImages } from './remus-images.ts'
+import { XenClaim } from './xen-claim.ts'
 import { mustFit, type XenPlace } from './xen-domain.ts'
 import { openPart } from './xen-image.ts'
 import { restoreDomain, saveDomain } from './xen-save.ts'
 import { mustBeNone, XenStandby } from './xen-standby.ts'
 import { XenWatch } from './xen-watch.ts'
 import { describedIn, Xl } from './xl.ts'
+import { ownLock } from './xl-lock.ts'
 
 export interface XenEngineOptions {
   /** The domain's name, the same on every host. */
@@ -51,6 +53,7 @@ export class XenEngine implements Engine {
   readonly #place: XenPlace
   readonly #xl = new Xl()
   readonly #standby: XenStandby
+  readonly #claim: XenClaim
   #condition: GuestCondition = 'absent'
   /** The domain of this name is the guest, or is being made as such: none other is ever destroyed. */
   #isOurs = false
@@ -61,11 +64,13 @@ export class XenEngine implements Engine {
   #checkpointing = false
 
   constructor(options: XenEngineOptions) {
-    const { domain, network, bridge, mac, checkpoints } = options
+    const { domain, network, bridge, mac, checkpoints, directory } = options
     this.#options = options
+    this.#claim = new XenClaim(directory)
     this.#place = { domain, device: network.device, bridge, mac, checkpoints }
     this.#standby = new XenStandby({
-      xl: this.#xl, domain, check: json => { this.#check(json) }, prepareNetwork: () => network.prepare(),
+      xl: this.#xl, domain, check: json => { this.#check(json) }, claim: id => this.#claim.take(id),
+      ownLock: () => ownLock(directory), prepareNetwork: () => network.prepare(),
       lost: reason => { this.onStandbyLost?.(reason) }
     })
     if (checkpoints === 'remus') this.absorb = image => this.#standby.absorb(image)
@@ -79,16 +84,20 @@ export class XenEngine implements Engine {
   }
 
   /**
-   * Domains outlive agents: one that runs is taken for the guest, with its gate shut until a lease is given.
-   * But where no agent ever had the guest a domain is its owner's, and stays as it is until it is started.
+   * Domains outlive agents: one that an agent before this one had is taken for the guest, with its gate shut
+   * until a lease is given. Any other of the guest's name is its owner's, and stays as it is until it is
+   * started.
    */
-  async prepare(isKnown: boolean): Promise<void> {
+  async prepare(): Promise<void> {
     const { network } = this.#options
-    const isThere = await this.#xl.domainId(this.#place.domain) !== undefined
-    if (isThere && !isKnown) return
+    const id = await this.#xl.domainId(this.#place.domain)
+    if (id !== undefined && !await this.#claim.covers(id)) return
     await network.prepare()
     await this.#standby.removeLeftOver()
-    if (!isThere) return
+    if (id === undefined) {
+      await this.#claim.drop()
+      return
+    }
     network.renewLease(0)
     await network.open()
     await this.#hold()
@@ -188,6 +197,7 @@ export class XenEngine implements Engine {
   async #create(): Promise<void> {
     const { config } = this.#options
     invariant(config !== undefined, 'a domain is created from a file')
+    await this.#claim.take('any')
     await this.#xl.create(config)
     mustFit(await this.#xl.describe(this.#place.domain), this.#place)
   }
@@ -198,6 +208,7 @@ export class XenEngine implements Engine {
     this.#isOurs = true
     try {
       await network.prepare()
+      await this.#claim.take('any')
       await restoreDomain(bytes, directory, json => { this.#check(json) })
       await this.#hold()
     } catch (error) {
@@ -209,6 +220,7 @@ export class XenEngine implements Engine {
   async #destroy(): Promise<void> {
     await this.#xl.destroy(this.#place.domain)
     this.#isOurs = false
+    await this.#claim.drop()
   }
 
   /** A stream's description of its domain must be what the gate of this host is laid for. */
@@ -216,10 +228,11 @@ export class XenEngine implements Engine {
     mustFit(describedIn(json), this.#place)
   }
 
-  /** Takes the domain that runs under the name for the guest. */
+  /** Takes the domain that runs under the name for the guest, also for an agent after this one. */
   async #hold(): Promise<void> {
     const id = await this.#xl.domainId(this.#place.domain)
     if (id === undefined) throw new TailgateError('E_ENGINE', 'the domain ended as soon as it was there')
+    await this.#claim.take(id)
     this.#holdDomain(id)
   }
 
@@ -289,7 +302,9 @@ export class XenEngine implements Engine {
   async #lookForStandstill(images: RemusImages): Promise<void> {
     await images.gone
     if (this.#images !== images || this.#condition !== 'running') return
-    if (!await this.#xl.isSuspended(this.#place.domain).catch(() => false)) return
+    const stands = await this.#xl.isSuspended(this.#place.domain).catch(() => false)
+    // For the checkpoint of another stream a domain stands as it should.
+    if (!stands || this.#images !== images) return
     this.#fail('xl remus has ended while the domain stood, and Xen has no order that would let it run on')
   }
 }

@@ -1,64 +1,15 @@
-import { execFileSync } from 'node:child_process'
-import { constants, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
-import { Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
+import { readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { RemusImages } from '../../src/engine/remus-images.ts'
 import { openPart, xenHeaderBytes } from '../../src/engine/xen-image.ts'
 import { inPieces } from './compliance.ts'
+import { StandIn } from './remus/stand-in.ts'
 
 // The stream of `xl remus` in images. A program stands in for xl (remus/xl.ts); the pipe is a real one, and
 // what a real domain does is tried on a real Xen (test/xen).
 
 const vector = gunzipSync(readFileSync(new URL('../xen/vectors/pvh.stream.gz', import.meta.url)))
-
-/** An `xl` of the test's own, its orders, and what it says. */
-class StandIn {
-  readonly said: string[] = []
-  readonly #orders: number
-  #heard: (() => void) | undefined
-
-  constructor(t: Test) {
-    const directory = mkdtempSync(join(tmpdir(), 'tg-remus-'))
-    for (const name of ['journal', 'orders']) execFileSync('mkfifo', [join(directory, name)])
-    const program = fileURLToPath(new URL('remus/xl.ts', import.meta.url))
-    writeFileSync(join(directory, 'xl'), `#!/bin/sh\nexec ${process.execPath} --import=tsx ${program} "$@"\n`,
-      { mode: 0o755 })
-    const { PATH, STAND_IN } = process.env
-    process.env.PATH = `${directory}:${PATH ?? ''}`
-    process.env.STAND_IN = directory
-    this.#orders = openSync(join(directory, 'orders'), 'r+')
-    const fd = openSync(join(directory, 'journal'), constants.O_RDWR | constants.O_NONBLOCK)
-    const journal = new Socket({ fd, readable: true })
-    createInterface({ input: journal }).on('line', (line) => { this.note(line) })
-    t.teardown(() => {
-      process.env.PATH = PATH
-      process.env.STAND_IN = STAND_IN
-      journal.destroy()
-      rmSync(directory, { recursive: true })
-    })
-  }
-
-  note(line: string): void {
-    this.said.push(line)
-    this.#heard?.()
-  }
-
-  /** `c`: a checkpoint; `t`: one without a page; `q`: the end. */
-  order(letter: 'c' | 't' | 'q'): void {
-    writeSync(this.#orders, letter)
-  }
-
-  async until(line: string): Promise<void> {
-    while (!this.said.includes(line)) {
-      await new Promise<void>((resolve) => { this.#heard = resolve })
-    }
-  }
-}
 
 interface Begun {
   readonly xl: StandIn
@@ -91,7 +42,7 @@ interface Taken {
 }
 
 /** Takes an image that ends with this checkpoint, which is ordered when all before it was read. */
-async function take({ xl, images }: Begun, checkpoint: number, order: 'c' | 't' = 'c'): Promise<Taken> {
+async function take({ xl, images }: Begun, checkpoint: number, order: 'c' | 't' | 'e' = 'c'): Promise<Taken> {
   const pieces: Uint8Array[] = []
   const mark = async (): Promise<void> => {
     await xl.until(`stands ${checkpoint}`)
@@ -210,6 +161,12 @@ void t.test('a checkpoint that the pipe takes whole has not waited, and does not
   const begun = await begin(t)
   await take(begun, 1)
   await t.rejects(take(begun, 2, 't'), { code: 'E_ENGINE', message: /did not wait for the mark/ })
+})
+
+void t.test('nor does one of which it takes all but the part for which no domain stands', async (t) => {
+  const begun = await begin(t)
+  await take(begun, 1)
+  await t.rejects(take(begun, 2, 'e'), { code: 'E_ENGINE', message: /did not wait for the mark/ })
 })
 
 void t.test('an xl that ends', async (t) => {

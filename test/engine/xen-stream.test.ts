@@ -23,7 +23,9 @@ function listener(): Heard {
   const stream = new XenStream({
     configured: () => { words.push('configured') },
     began: (number) => { words.push(`began ${number}`) },
-    ended: ({ number, bytes, pages }) => { words.push(`ended ${number}: ${bytes} bytes, ${pages} pages`) },
+    ended: ({ number, bytes, standingBytes, pages }) => {
+      words.push(`ended ${number}: ${bytes} bytes, ${standingBytes} standing, ${pages} pages`)
+    },
     finished: () => { words.push('finished') }
   })
   return { words, stream }
@@ -45,7 +47,7 @@ function recordsOf(vector: Buffer): readonly StreamRecord[] {
 /** The same, from the walk. */
 function wanted(vector: Buffer): readonly string[] {
   const words: string[] = ['configured']
-  let [number, from, pages, isFresh] = [0, 0, 0, false]
+  let [number, from, runs, pages, isFresh] = [0, 0, 0, 0, false]
   for (const { layer, type, at, end } of recordsOf(vector)) {
     if (isFresh) words.push(`began ${number}`)
     isFresh = false
@@ -53,8 +55,9 @@ function wanted(vector: Buffer): readonly string[] {
       const count = vector.readUInt32LE(at + 8)
       pages += (vector.readUInt32LE(at + 4) - 8 - 8 * count) / 4096
     }
+    if (layer === 'libxc' && type === libxcRecord.checkpoint) runs = end
     if (layer !== 'libxl' || type !== libxlRecord.checkpointEnd) continue
-    words.push(`ended ${number++}: ${end - from} bytes, ${pages} pages`)
+    words.push(`ended ${number++}: ${end - from} bytes, ${runs - from} standing, ${pages} pages`)
     from = end
     pages = 0
     isFresh = true
@@ -211,7 +214,8 @@ void t.test('an optional record is passed over', (t) => {
   extra.writeUInt32LE(13, 4)
   const expected = heardOf(vector)
   const with24 = Buffer.concat([vector.subarray(0, at), extra, vector.subarray(at)])
-  const grown = (expected[1] ?? '').replace(/\d+ bytes/, (text) => `${Number.parseInt(text, 10) + 24} bytes`)
+  const grown = (expected[1] ?? '').replace(/\d+ (?=bytes|standing)/g,
+    (text) => `${Number.parseInt(text, 10) + 24} `)
   t.same(heardOf(with24), ['configured', grown, ...expected.slice(2)])
   t.end()
 })

@@ -17,6 +17,10 @@ const directory = process.env.STAND_IN ?? ''
 const vector = gunzipSync(readFileSync(new URL('../../xen/vectors/pvh.stream.gz', import.meta.url)))
 /** The least that a checkpoint can be. */
 const tiny = Buffer.from('0e00000000000000' + '0400000000000000', 'hex')
+/** One of which libxc's part is as little, and libxl's much: state of an emulator. */
+const emulated = Buffer.concat([
+  tiny.subarray(0, 8), Buffer.from('0300000000200000', 'hex'), Buffer.alloc(0x2000), tiny.subarray(8)
+])
 
 function fifo(name: string): string {
   const path = join(directory, `${name}-${process.pid}`)
@@ -80,10 +84,11 @@ try {
     if (order === 'q') break
     say(`stands ${number}`)
     const { from, runs, to } = others[(number - 1) % others.length] ?? { from: 0, runs: 0, to: 0 }
-    if (order === 't') writeAll(pipe, tiny)
-    else write(from, runs)
+    if (order === 'c') write(from, runs)
+    else writeAll(pipe, tiny.subarray(0, 8))
     say(`runs ${number}`)
-    if (order !== 't') write(runs, to)
+    if (order === 'c') write(runs, to)
+    else writeAll(pipe, (order === 't' ? tiny : emulated).subarray(8))
   }
   process.stderr.write('Told to end\n')
 } catch {
