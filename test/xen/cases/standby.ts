@@ -11,6 +11,10 @@ t.setTimeout(600_000)
 t.comment('timeout=600000')
 /** How long the domain may take to come up by itself, in milliseconds. */
 const upMsMax = 60_000
+/** How long one may take to be made there, in milliseconds: one that waits for a standby waits for ever. */
+const createMsMax = 60_000
+/** It is made, and never runs. */
+const otherDomain = 'name = "other"\ntype = "pvh"\nkernel = "/srv/guest/vmlinuz"\nmemory = 64\nvcpus = 1\n'
 /** In the place of setpriv(1): what it is to run is not killed with the agent. */
 const doesNothing = '#!/bin/sh\nuntil [ "$1" = -- ]; do shift; done\nshift\nexec "$@"\n'
 const instead = '/usr/local/bin/setpriv'
@@ -36,6 +40,14 @@ void t.test("a backup's agent is killed", async (t) => {
     t.equal(spoken.count, 0)
   }
 
+  await t.test('a standby keeps nobody from making another domain on its host', async (t) => {
+    await host.write('/root/other.cfg', otherDomain)
+    await host.run('xl create -q -p /root/other.cfg', createMsMax)
+    const domains = await host.run('xl list')
+    t.match(domains, /^other +\d+ +64 /m)
+    t.match(domains, /^guest--incoming /m)
+    await host.run('xl destroy other')
+  })
   await t.test('and the receiver with it, so that the domain stays as it is', (t) => without(t, async () => {
     await host.run('while pgrep -f migrate-receive; do usleep 20000; done')
     t.match(await host.run('xl list'), /^guest--incoming +\d+ +128 +\d +--p---/m)
