@@ -1,4 +1,5 @@
 import { TailgateError, messageOf } from '../base/errors.ts'
+import { rethrowInvariant } from '../base/invariant.ts'
 import type { CheckpointId, Millis } from '../core/ids.ts'
 import type { CheckpointEvents, CheckpointRequest } from '../core/agent/port.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -45,7 +46,7 @@ export class CheckpointPump {
     this.checkpoint = checkpoint
   }
 
-  /** Runs to the end; never rejects. Resolves when the engine has let go. */
+  /** Runs to the end. Resolves when the engine has let go; rejects at once with a broken invariant. */
   async run(): Promise<void> {
     const outcome = await this.#pass()
     this.#tell(now => {
@@ -66,15 +67,19 @@ export class CheckpointPump {
 
   /** Why it failed; undefined when every piece has been handed over. */
   async #pass(): Promise<string | undefined> {
-    const emptied = this.#empty()
-    const failure = await this.#fill()
-    if (failure === undefined) this.#spool.end()
-    else this.#spool.drop()
-    const lost = await emptied
+    const [lost, failure] = await Promise.all([this.#empty(), this.#fill()])
     return this.#aborted ? 'it was given up' : failure ?? lost
   }
 
+  /** Takes the image from the engine. Resolves with why it is not whole, if so. */
   async #fill(): Promise<string | undefined> {
+    const failure = await this.#take()
+    if (failure === undefined) this.#spool.end()
+    else this.#spool.drop()
+    return failure
+  }
+
+  async #take(): Promise<string | undefined> {
     try {
       const pieces = this.#options.engine.checkpoint(() => this.#standing(), this.#request)
       for await (const piece of pieces) {
@@ -82,6 +87,7 @@ export class CheckpointPump {
       }
       return undefined
     } catch (error) {
+      rethrowInvariant(error)
       return messageOf(error)
     }
   }
@@ -99,6 +105,7 @@ export class CheckpointPump {
       }
     } catch (error) {
       this.#spool.drop()
+      rethrowInvariant(error)
       return messageOf(error)
     }
   }

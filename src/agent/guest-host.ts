@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { TailgateError, messageOf } from '../base/errors.ts'
-import { InvariantError } from '../base/invariant.ts'
+import { rethrowInvariant } from '../base/invariant.ts'
 import { millis, outputHash, type Hash, type Millis } from '../core/ids.ts'
 import type { Durability, Envelope, Message } from '../core/message.ts'
 import { GuestAgent } from '../core/agent/guest-agent.ts'
@@ -229,7 +229,7 @@ export class GuestHost {
           engine: this.#options.engine, spoolBytes: this.#options.config.limits.spoolBytes, now,
           drained: () => this.#peer.drained(), tell: call => { this.#tell(() => { call() }) }
         }, checkpoint, request, events)
-        void pump.run()
+        pump.run().catch((error: unknown) => { this.#options.fatal(error) })
       },
       runOn: checkpoint => { if (this.#pump?.checkpoint === checkpoint) this.#pump.runOn() },
       abortCheckpoint: checkpoint => { if (this.#pump?.checkpoint === checkpoint) this.#pump.abort() },
@@ -318,7 +318,7 @@ function outcomeOf<T, O extends { readonly ok: true }>(
   work: Promise<T>, ok: (value: T) => O
 ): Promise<O | { readonly ok: false, readonly reason: string }> {
   return work.then(ok, (error: unknown) => {
-    if (error instanceof InvariantError) throw error
+    rethrowInvariant(error)
     return { ok: false, reason: messageOf(error) }
   })
 }

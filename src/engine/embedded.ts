@@ -1,4 +1,5 @@
 import { messageOf, TailgateError } from '../base/errors.ts'
+import { rethrowInvariant } from '../base/invariant.ts'
 import type { GuestCondition } from '../core/message.ts'
 import { imagePieceBytes } from '../guest/channel.ts'
 import type { Misbehaviour } from '../guest/guest.ts'
@@ -219,6 +220,7 @@ export class EmbeddedEngine implements Engine {
 }
 
 function asEngineError(error: unknown): TailgateError {
+  rethrowInvariant(error)
   if (error instanceof TailgateError && (error.code === 'E_ENGINE' || error.code === 'E_IMAGE')) return error
   const what = `the embedded guest could not be put in place: ${messageOf(error)}`
   return new TailgateError('E_ENGINE', what, { cause: error })

@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises'
 import { messageOf, TailgateError } from '../base/errors.ts'
+import { rethrowInvariant } from '../base/invariant.ts'
 import { ownStreamSocket } from '../config/qemu-sockets.ts'
 import type { GuestCondition } from '../core/message.ts'
 import type { Engine } from './engine.ts'
@@ -410,6 +411,7 @@ function tapOptions(device: string): string {
 }
 
 function asEngineError(error: unknown): TailgateError {
+  rethrowInvariant(error)
   if (error instanceof TailgateError && (error.code === 'E_ENGINE' || error.code === 'E_IMAGE')) return error
   const what = `the QEMU guest could not be put in place: ${messageOf(error)}`
   return new TailgateError('E_ENGINE', what, { cause: error })

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { CheckpointPump, type PumpOptions } from '../../src/agent/checkpoint-pump.ts'
+import { InvariantError } from '../../src/base/invariant.ts'
 import { checkpointId, millis } from '../../src/core/ids.ts'
 import type { Engine } from '../../src/engine/engine.ts'
 import { NoEngine } from '../../src/engine/blackhole.ts'
@@ -140,4 +141,29 @@ void t.test('a link that is gone is told', async t => {
   const { it, heard } = pump(threePieces, { drained: () => Promise.reject(new Error('no link')) })
   await it.run()
   t.match(heard.at(-1), /^failed: /)
+})
+
+void t.test('a broken invariant is no failed checkpoint: it comes out', async t => {
+  const broken = new InvariantError('the books are wrong')
+  let told = 0
+  /** The core breaks down at the nth call. */
+  const breaksAt = (call: number): Partial<PumpOptions> => ({
+    tell: tell => {
+      if (++told === call) throw broken
+      tell()
+    }
+  })
+  for (const [call, when] of [[1, 'when the guest stands'], [2, 'at a piece'], [5, 'at the end']] as const) {
+    told = 0
+    const { it, heard } = pump(threePieces, breaksAt(call))
+    await t.rejects(it.run(), broken, when)
+    t.equal(told, call, 'and nothing is told any more')
+    t.notOk(heard.some(what => what.startsWith('failed')))
+  }
+  const { it } = pump(async function* (standing) {
+    await standing()
+    yield new Uint8Array(1)
+    throw broken
+  })
+  await t.rejects(it.run(), broken, 'of the engine')
 })
