@@ -5,6 +5,9 @@ import type { CheckpointEvents, CheckpointRequest } from '../core/agent/port.ts'
 import type { Engine } from '../engine/engine.ts'
 import { Spool } from './spool.ts'
 
+/** So much waits of a whole image while the guest runs and the engine may well be held. In bytes. */
+const runningBytesMax = 16 << 20
+
 /** What the pump needs of its surroundings. */
 export interface PumpOptions {
   readonly engine: Engine
@@ -22,8 +25,9 @@ export interface PumpOptions {
  *   engine ── stands still ──► core ── runOn ──► engine ── pieces ──► spool ──► (link drained) core ──► link
  *
  * The spool takes what the engine yields while the link is slow, so that the engine can let go of the guest's
- * memory; when it is full the engine waits. Pieces from before the guest stood still may still be there when
- * it does: while it stands they stay, for only the mark passes then.
+ * memory; when it is full the engine waits. That does no harm to a guest that runs while all of it is copied,
+ * so the spool is small until the guest stands. Pieces from before may still be there then: while it stands
+ * for its mark they stay, for only the mark passes.
  */
 export class CheckpointPump {
   readonly #options: PumpOptions
@@ -42,7 +46,9 @@ export class CheckpointPump {
     this.#options = options
     this.#request = request
     this.#events = events
-    this.#spool = new Spool(options.spoolBytes)
+    // An image that builds on others may hold what was written while the guest stood without a mark.
+    const most = request.builds ? options.spoolBytes : runningBytesMax
+    this.#spool = new Spool(Math.min(most, options.spoolBytes))
     this.checkpoint = checkpoint
   }
 
@@ -80,8 +86,10 @@ export class CheckpointPump {
   }
 
   async #take(): Promise<string | undefined> {
+    const { engine } = this.#options
+    engine.onSuspended = () => { this.#widen() }
     try {
-      const pieces = this.#options.engine.checkpoint(() => this.#standing(), this.#request)
+      const pieces = engine.checkpoint(() => this.#standing(), this.#request)
       for await (const piece of pieces) {
         if (!await this.#spool.put(piece)) return 'the image is not wanted any more'
       }
@@ -110,7 +118,13 @@ export class CheckpointPump {
     }
   }
 
+  /** Whatever the guest stands for, it does not stand for want of room. */
+  #widen(): void {
+    this.#spool.widen(this.#options.spoolBytes)
+  }
+
   async #standing(): Promise<void> {
+    this.#widen()
     if (!this.#aborted) {
       this.#stands = new Promise<boolean>(resolve => { this.#verdict = resolve })
       this.#tell(now => { this.#events.standing(now) })

@@ -62,6 +62,11 @@ export interface Engine {
    * also when it begins to be replaced, and when a restore from it failed. Only of an engine that absorbs.
    */
   onStandbyLost?: ((reason: string) => void) | undefined
+  /**
+   * Called when the guest may stand without a mark having been asked for, which it does until what an image
+   * has of it was taken. Only of an engine that yields pieces while the guest runs; too often is no harm.
+   */
+  onSuspended?: (() => void) | undefined
   /** Called when the guest fails by itself; once per start or restore. */
   onFailure: ((reason: string) => void) | undefined
   /**

@@ -45,6 +45,7 @@ export class XenEngine implements Engine {
   readonly canRestore = true
   onFailure: ((reason: string) => void) | undefined
   onPaused: Engine['onPaused']
+  onSuspended: Engine['onSuspended']
   onStandbyLost: Engine['onStandbyLost']
   readonly absorb: Engine['absorb']
   readonly #options: XenEngineOptions
@@ -231,6 +232,7 @@ export class XenEngine implements Engine {
     this.#watch?.stop()
     const changed = (): void => {
       this.#images?.suspended()
+      this.onSuspended?.()
       void this.#look()
     }
     this.#watch = new XenWatch(changed, reason => { this.#fail(reason) })
