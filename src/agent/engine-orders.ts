@@ -47,6 +47,11 @@ export class EngineOrders {
     return this.#inTurn(() => this.#engine.stop())
   }
 
+  /** Nothing is done by an engine that holds no guest which was there before. */
+  release(): Promise<Outcome> {
+    return this.#inTurn(async () => { await this.#engine.release?.() })
+  }
+
   async #place(work: () => Promise<void>): Promise<GuestOutcome> {
     const outcome = await this.#inTurn(work)
     return outcome.ok ? { ok: true, endpoints: this.#engine.endpoints } : outcome

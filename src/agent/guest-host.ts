@@ -6,8 +6,8 @@ import { millis, outputHash, type Hash, type Millis } from '../core/ids.ts'
 import type { Durability, Envelope, Message } from '../core/message.ts'
 import { GuestAgent } from '../core/agent/guest-agent.ts'
 import {
-  defaultAgentLimits, type AgentPort, type AgentReport, type ImageInfo, type LinkId, type LogFigures,
-  type Outcome
+  defaultAgentLimits, type AgentPort, type AgentReport, type AgentState, type ImageInfo, type LinkId,
+  type LogFigures, type Outcome
 } from '../core/agent/port.ts'
 import type { AgentConfig } from '../config/types.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -71,7 +71,7 @@ export class GuestHost {
   private constructor(
     options: GuestHostOptions, parts: {
       readonly images: ImageStore, readonly state: AgentStateFile
-      readonly known: Awaited<ReturnType<AgentStateFile['read']>>, readonly directory: string
+      readonly known: AgentState, readonly directory: string
     }
   ) {
     const { guest, engine, config, links, self, logger } = options
@@ -118,9 +118,7 @@ export class GuestHost {
     for (const name of removed) {
       options.observer.report({ type: 'image-refused', reason: `${name} ${why} and was removed` }, now())
     }
-    await engine.prepare?.(known.generation > 0)
-    // A service that runs without us is there whether this agent is or not: it is found, not started.
-    if (!engine.canRestore && known.role === 'primary' && known.started) await engine.start()
+    await takeUp(engine, known)
     return new GuestHost(options, { images: store, state, known, directory })
   }
 
@@ -146,12 +144,21 @@ export class GuestHost {
   }
 
   /** Ends it, and the guest with it where the engine's guest cannot be without its agent. */
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    return this.#end(() => this.#orders.stop())
+  }
+
+  /** Ends it before anything was ordered: a guest that was found runs on, and nobody reaches it. */
+  release(): Promise<void> {
+    return this.#end(() => this.#orders.release())
+  }
+
+  async #end(endGuest: () => Promise<unknown>): Promise<void> {
     this.#stopped = true
     this.#alarm.set(undefined)
     this.#pump?.abort()
     this.#peer.disconnect()
-    await this.#orders.stop()
+    await endGuest()
     await this.#images.close()
     await this.log.close()
   }
@@ -307,6 +314,18 @@ export class GuestHost {
 /** Where an agent keeps what it has of a guest. */
 export function guestDirectory(config: AgentConfig, guest: string): string {
   return join(config.dataDir, encodeURIComponent(guest))
+}
+
+/** Rejects with E_ENGINE; the engine holds nothing of this host then. */
+async function takeUp(engine: Engine, known: AgentState): Promise<void> {
+  try {
+    await engine.prepare?.(known.generation > 0)
+    // A service that runs without us is there whether this agent is or not: it is found, not started.
+    if (!engine.canRestore && known.role === 'primary' && known.started) await engine.start()
+  } catch (error) {
+    await engine.release?.().catch(() => undefined)
+    throw error
+  }
 }
 
 function now(): Millis {

@@ -53,6 +53,12 @@ export interface Engine {
    */
   prepare?(isKnown: boolean): Promise<void>
   /**
+   * Lets go of a guest that ran before this process did, which found it and was never given command of it. It
+   * runs on, and nobody reaches it before another agent takes it. Called last, in the place of {@link stop}.
+   * Only of an engine with guests that run without their agent. Rejects with E_ENGINE.
+   */
+  release?(): Promise<void>
+  /**
    * A checkpoint is here that may have to be restored: prepares what can be prepared. The guest stays absent,
    * {@link start} and {@link restore} may follow, and {@link stop} ends it. Rejects with E_ENGINE.
    */

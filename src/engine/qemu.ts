@@ -165,6 +165,16 @@ export class QemuEngine implements Engine {
     await this.#options.network.close()
   }
 
+  /** A machine that was attached to is its owner's again, off its network; one of ours cannot be left. */
+  async release(): Promise<void> {
+    const machine = this.#machine
+    if (!(machine instanceof AttachedQemu)) return this.stop()
+    this.#machine = undefined
+    this.#condition = 'absent'
+    machine.qmp.close()
+    await this.#options.network.close()
+  }
+
   /** Ends a QEMU that an agent before this one has left. */
   async prepare(): Promise<void> {
     await endStale(this.#options.directory)

@@ -153,10 +153,14 @@ export class XenEngine implements Engine {
     this.#options.network.renewLease(remainingMs)
   }
 
+  async release(): Promise<void> {
+    this.#forget()
+    this.#isOurs = false
+    await this.#options.network.close()
+  }
+
   async stop(): Promise<void> {
-    this.#condition = 'absent'
-    this.#id = undefined
-    this.#watch?.stop()
+    this.#forget()
     const { network } = this.#options
     // A gate that is not there cannot be shut; the domain's end is what counts.
     await network.shut().catch(() => undefined)
@@ -165,6 +169,12 @@ export class XenEngine implements Engine {
     this.#images?.kill()
     this.#images = undefined
     await network.close()
+  }
+
+  #forget(): void {
+    this.#condition = 'absent'
+    this.#id = undefined
+    this.#watch?.stop()
   }
 
   #mustBeAbsent(): void {
