@@ -28,6 +28,9 @@ export interface SaveOptions {
   paused(ms: number): void
 }
 
+/** How long xl may take once it has all of a domain, in milliseconds. */
+const restoreMsMax = 120_000
+
 /** What an `xl save` has written, as it comes; it is finished when xl, too, has ended: the domain runs on. */
 class Saving {
   readonly xl: XlProcess
@@ -168,7 +171,9 @@ export async function restoreDomain(
   } finally {
     await rm(path, { force: true })
   }
+  const timer = setTimeout(() => { child.kill('SIGKILL') }, restoreMsMax)
   const { status, words } = await ending
+  clearTimeout(timer)
   if (status !== 0) throw new TailgateError('E_ENGINE', `xl restore has failed: ${words}`)
 }
 
