@@ -69,7 +69,8 @@ for (const taken of ['link', 'metrics'] as const) {
     const dataDir = t.testdir({})
     const address = { host: '127.0.0.1', port: await takenPort(t) }
     const engine = new FindingEngine()
-    const refused = start(t, agentConfig('a', dataDir, { [taken]: address }), engine)
+    const some = taken === 'link' ? { link: address } : { metrics: address }
+    const refused = start(t, agentConfig('a', dataDir, some), engine)
     await t.rejects(refused, { code: 'E_LISTEN' })
     t.same(engine.done, { prepare: 0, stop: 0, release: 0 })
     await start(t, agentConfig('a', dataDir), engine)
