@@ -1,10 +1,11 @@
 import { messageOf } from '../base/errors.ts'
+import { rethrowInvariant } from '../base/invariant.ts'
 import type { GuestOutcome, Outcome } from '../core/agent/port.ts'
 import type { Engine } from '../engine/engine.ts'
 
 /**
  * What the core orders of the engine, one order after another: an engine that is starting a guest is not
- * told to stop it before it has, or has failed to.
+ * told to stop it before it has, or has failed to. Each rejects with a broken invariant, and nothing else.
  */
 export class EngineOrders {
   readonly #engine: Engine
@@ -46,6 +47,11 @@ export class EngineOrders {
     return this.#inTurn(() => this.#engine.stop())
   }
 
+  /** Nothing is done by an engine that holds no guest which was there before. */
+  release(): Promise<Outcome> {
+    return this.#inTurn(async () => { await this.#engine.release?.() })
+  }
+
   async #place(work: () => Promise<void>): Promise<GuestOutcome> {
     const outcome = await this.#inTurn(work)
     return outcome.ok ? { ok: true, endpoints: this.#engine.endpoints } : outcome
@@ -54,8 +60,11 @@ export class EngineOrders {
   #inTurn(work: () => Promise<void>): Promise<Outcome> {
     const done = this.#turn.then(work).then(
       (): Outcome => ({ ok: true }),
-      (error: unknown): Outcome => ({ ok: false, reason: messageOf(error) }))
-    this.#turn = done
+      (error: unknown): Outcome => {
+        rethrowInvariant(error)
+        return { ok: false, reason: messageOf(error) }
+      })
+    this.#turn = done.catch(() => undefined)
     return done
   }
 }

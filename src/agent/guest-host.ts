@@ -1,13 +1,13 @@
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { TailgateError, messageOf } from '../base/errors.ts'
-import { InvariantError } from '../base/invariant.ts'
+import { rethrowInvariant } from '../base/invariant.ts'
 import { millis, outputHash, type Hash, type Millis } from '../core/ids.ts'
 import type { Durability, Envelope, Message } from '../core/message.ts'
 import { GuestAgent } from '../core/agent/guest-agent.ts'
 import {
-  defaultAgentLimits, type AgentPort, type AgentReport, type ImageInfo, type LinkId, type LogFigures,
-  type Outcome
+  defaultAgentLimits, type AgentPort, type AgentReport, type AgentState, type ImageInfo, type LinkId,
+  type LogFigures, type Outcome
 } from '../core/agent/port.ts'
 import type { AgentConfig } from '../config/types.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -71,7 +71,7 @@ export class GuestHost {
   private constructor(
     options: GuestHostOptions, parts: {
       readonly images: ImageStore, readonly state: AgentStateFile
-      readonly known: Awaited<ReturnType<AgentStateFile['read']>>, readonly directory: string
+      readonly known: AgentState, readonly directory: string
     }
   ) {
     const { guest, engine, config, links, self, logger } = options
@@ -118,9 +118,7 @@ export class GuestHost {
     for (const name of removed) {
       options.observer.report({ type: 'image-refused', reason: `${name} ${why} and was removed` }, now())
     }
-    await engine.prepare?.()
-    // A service that runs without us is there whether this agent is or not: it is found, not started.
-    if (!engine.canRestore && known.role === 'primary' && known.started) await engine.start()
+    await takeUp(engine, known)
     return new GuestHost(options, { images: store, state, known, directory })
   }
 
@@ -146,12 +144,21 @@ export class GuestHost {
   }
 
   /** Ends it, and the guest with it where the engine's guest cannot be without its agent. */
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    return this.#end(() => this.#orders.stop())
+  }
+
+  /** Ends it before anything was ordered: a guest that was found runs on, and nobody reaches it. */
+  release(): Promise<void> {
+    return this.#end(() => this.#orders.release())
+  }
+
+  async #end(endGuest: () => Promise<unknown>): Promise<void> {
     this.#stopped = true
     this.#alarm.set(undefined)
     this.#pump?.abort()
     this.#peer.disconnect()
-    await this.#orders.stop()
+    await endGuest()
     await this.#images.close()
     await this.log.close()
   }
@@ -229,7 +236,7 @@ export class GuestHost {
           engine: this.#options.engine, spoolBytes: this.#options.config.limits.spoolBytes, now,
           drained: () => this.#peer.drained(), tell: call => { this.#tell(() => { call() }) }
         }, checkpoint, request, events)
-        void pump.run()
+        pump.run().catch((error: unknown) => { this.#options.fatal(error) })
       },
       runOn: checkpoint => { if (this.#pump?.checkpoint === checkpoint) this.#pump.runOn() },
       abortCheckpoint: checkpoint => { if (this.#pump?.checkpoint === checkpoint) this.#pump.abort() },
@@ -309,6 +316,18 @@ export function guestDirectory(config: AgentConfig, guest: string): string {
   return join(config.dataDir, encodeURIComponent(guest))
 }
 
+/** Rejects with E_ENGINE; the engine holds nothing of this host then. */
+async function takeUp(engine: Engine, known: AgentState): Promise<void> {
+  try {
+    await engine.prepare?.()
+    // A service that runs without us is there whether this agent is or not: it is found, not started.
+    if (!engine.canRestore && known.role === 'primary' && known.started) await engine.start()
+  } catch (error) {
+    await engine.release?.().catch(() => undefined)
+    throw error
+  }
+}
+
 function now(): Millis {
   return millis(performance.now())
 }
@@ -318,7 +337,7 @@ function outcomeOf<T, O extends { readonly ok: true }>(
   work: Promise<T>, ok: (value: T) => O
 ): Promise<O | { readonly ok: false, readonly reason: string }> {
   return work.then(ok, (error: unknown) => {
-    if (error instanceof InvariantError) throw error
+    rethrowInvariant(error)
     return { ok: false, reason: messageOf(error) }
   })
 }

@@ -16,6 +16,7 @@ import { createLogger, failureFields, type Logger } from '../observe/logger.ts'
 import { MetricRegistry } from '../observe/metric-registry.ts'
 import { agentMetrics, type AgentMetrics } from '../observe/metrics.ts'
 import { AgentObserver } from './agent-observer.ts'
+import { DataLock } from './data-lock.ts'
 import { engineOf, type EngineSurroundings, type NetworkSettings } from './engines.ts'
 import { GuestHost, guestDirectory } from './guest-host.ts'
 import { Links, type LinkChange } from './links.ts'
@@ -41,14 +42,15 @@ export interface AgentOverrides {
 
 /**
  * Starts an agent: it takes links and waits for a gateway to give its guests their roles. It starts no guest
- * by itself. Rejects with E_STATE, E_DISK, E_CONFIG, E_LISTEN; nothing is left running then.
+ * by itself. Rejects with E_STATE, E_DISK, E_CONFIG, E_LISTEN; nothing is left running then but a guest that
+ * ran before, which nobody reaches.
  */
 export async function runAgent(config: AgentConfig, overrides: AgentOverrides = {}): Promise<RunningAgent> {
   const agent = new Agent(config, overrides)
   try {
     await agent.start()
   } catch (error) {
-    await agent.stop()
+    await agent.abandon().catch(() => undefined)
     throw error
   }
   return agent
@@ -64,6 +66,7 @@ class Agent implements RunningAgent {
   readonly #guests = new Map<string, GuestHost>()
   readonly #observers: AgentObserver[] = []
   readonly #closers: (() => Promise<void>)[] = []
+  #lock: DataLock | undefined
   #listener: LinkListener | undefined
   #metricsAddress: string | undefined
 
@@ -88,31 +91,47 @@ class Agent implements RunningAgent {
     return this.#metricsAddress
   }
 
+  /** What this host may refuse comes before any guest is touched. */
   async start(): Promise<void> {
-    const { name, tls, link, guests } = this.#config
+    const { name, tls, link, guests, dataDir } = this.#config
     this.#logger.event('process.started', { version, config: name, worker: null })
     const self: LinkSelf = {
       name, role: 'agent', tls: tls === undefined ? undefined : await loadTlsMaterial(tls)
     }
-    for (const guest of guests) await this.#openGuest(guest.name, self)
+    this.#lock = await DataLock.take(dataDir)
     await this.#openMetrics()
-    this.#listener = await LinkListener.listen({
-      self, host: link.host, port: link.port,
+    const listener = this.#listener = await LinkListener.listen({
+      self, host: link.host, port: link.port, shut: true,
       admit: peer => this.#notAdmitted(peer),
       up: connection => this.#linkUp(connection),
       refused: (error, remote) => {
         this.#logger.event('link.refused', { peer: remote, code: error.code, reason: error.message })
       }
     })
+    for (const guest of guests) await this.#openGuest(guest.name, self)
+    listener.open()
     this.#logger.event('link.listening', { address: addressText(link.host, this.port) })
   }
 
-  async stop(): Promise<void> {
-    await this.#listener?.close()
-    for (const close of this.#closers) await close()
-    await Promise.all([...this.#guests.values()].map(guest => guest.stop()))
-    for (const observer of this.#observers) observer.stop()
-    this.#logger.flush()
+  stop(): Promise<void> {
+    return this.#end(guest => guest.stop())
+  }
+
+  /** Ends an agent that could not start: nobody has given it command of a guest that it found. */
+  abandon(): Promise<void> {
+    return this.#end(guest => guest.release())
+  }
+
+  async #end(endGuest: (guest: GuestHost) => Promise<void>): Promise<void> {
+    try {
+      await this.#listener?.close()
+      for (const close of this.#closers) await close()
+      await Promise.all([...this.#guests.values()].map(endGuest))
+    } finally {
+      for (const observer of this.#observers) observer.stop()
+      this.#lock?.release()
+      this.#logger.flush()
+    }
   }
 
   async #openGuest(guest: string, self: LinkSelf): Promise<void> {

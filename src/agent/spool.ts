@@ -3,7 +3,7 @@
  * Bounded: who puts waits while it is full, and who takes while it is empty.
  */
 export class Spool {
-  readonly #bytesMax: number
+  #bytesMax: number
   #pieces: Uint8Array[] = []
   #bytes = 0
   #ended = false
@@ -14,6 +14,12 @@ export class Spool {
   }
 
   get bytes(): number { return this.#bytes }
+
+  /** From now on so much may wait; who puts may go on. */
+  widen(bytesMax: number): void {
+    this.#bytesMax = bytesMax
+    this.#changed()
+  }
 
   /** One piece fits however small the spool is. False when nobody wants more. */
   async put(piece: Uint8Array): Promise<boolean> {

@@ -20,6 +20,14 @@ export function invariant(
   if (!condition) throw new InvariantError(what, context)
 }
 
+/**
+ * Throws a broken invariant on. First in a catch that makes an operating failure of whatever was thrown: a
+ * fault of the program is none, and must reach the end of the process.
+ */
+export function rethrowInvariant(error: unknown): void {
+  if (error instanceof InvariantError) throw error
+}
+
 /** For the default branch of a switch over a closed union: a value that cannot be there stops the process. */
 export function unreachable(value: never): never {
   throw new InvariantError('a value outside its union', { value })

@@ -1,4 +1,5 @@
 import { messageOf, TailgateError } from '../base/errors.ts'
+import { rethrowInvariant } from '../base/invariant.ts'
 import type { GuestCondition } from '../core/message.ts'
 import { imagePieceBytes } from '../guest/channel.ts'
 import type { Misbehaviour } from '../guest/guest.ts'
@@ -17,11 +18,15 @@ export interface EmbeddedEngineOptions {
   readonly advertise?: string
   /** How long the guest may take to stand still, and how long its image may falter, in milliseconds. */
   readonly silenceMs?: number
+  /** How long it may take to do what it is ordered, as to start, in milliseconds. */
+  readonly answerMs?: number
   /** Faults from the beginning, for tests. */
   readonly misbehave?: Misbehaviour
 }
 
 const silenceMsDefault = 10_000
+/** An image is unpacked before the guest answers, and its machine may be busy. */
+const answerMsDefault = 60_000
 
 /** The engine of the embedded guest: one Node process that can be checkpointed without a hypervisor. */
 export class EmbeddedEngine implements Engine {
@@ -170,7 +175,8 @@ export class EmbeddedEngine implements Engine {
   }
 
   #launch(): GuestHandle {
-    const guest = new GuestHandle((reason) => this.#exited(guest, reason))
+    const answerMs = this.#options.answerMs ?? answerMsDefault
+    const guest = new GuestHandle((reason) => this.#exited(guest, reason), answerMs)
     return guest
   }
 
@@ -219,6 +225,7 @@ export class EmbeddedEngine implements Engine {
 }
 
 function asEngineError(error: unknown): TailgateError {
+  rethrowInvariant(error)
   if (error instanceof TailgateError && (error.code === 'E_ENGINE' || error.code === 'E_IMAGE')) return error
   const what = `the embedded guest could not be put in place: ${messageOf(error)}`
   return new TailgateError('E_ENGINE', what, { cause: error })

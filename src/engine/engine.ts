@@ -53,6 +53,12 @@ export interface Engine {
    */
   prepare?(): Promise<void>
   /**
+   * Lets go of a guest that ran before this process did, which found it and was never given command of it. It
+   * runs on, and nobody reaches it before another agent takes it. Called last, in the place of {@link stop}.
+   * Only of an engine with guests that run without their agent. Rejects with E_ENGINE.
+   */
+  release?(): Promise<void>
+  /**
    * A checkpoint is here that may have to be restored: prepares what can be prepared. The guest stays absent,
    * {@link start} and {@link restore} may follow, and {@link stop} ends it. Rejects with E_ENGINE.
    */
@@ -62,6 +68,11 @@ export interface Engine {
    * also when it begins to be replaced, and when a restore from it failed. Only of an engine that absorbs.
    */
   onStandbyLost?: ((reason: string) => void) | undefined
+  /**
+   * Called when the guest may stand without a mark having been asked for, which it does until what an image
+   * has of it was taken. Only of an engine that yields pieces while the guest runs; too often is no harm.
+   */
+  onSuspended?: (() => void) | undefined
   /** Called when the guest fails by itself; once per start or restore. */
   onFailure: ((reason: string) => void) | undefined
   /**

@@ -7,6 +7,7 @@ import {
   type ChannelMessage, type OrderToGuest, type ReportOfGuest
 } from '../guest/channel.ts'
 import { ImageQueue } from './image-queue.ts'
+import { drained } from './write-drained.ts'
 
 /** What of the guest's last words is kept for the reason of its failure, in characters. */
 const lastWordsMax = 2000
@@ -35,9 +36,14 @@ export class GuestHandle {
   #lastWords = ''
   #gone: Promise<void>
   #exitReason: string | undefined
+  readonly #answerMs: number
 
-  /** `exited` is called once, when the process is gone, with what is known of the reason. */
-  constructor(exited: (reason: string) => void) {
+  /**
+   * `exited` is called once, when the process is gone, with what is known of the reason. `answerMs`: how long
+   * it may take to do what it is asked, and to take more of an image.
+   */
+  constructor(exited: (reason: string) => void, answerMs: number) {
+    this.#answerMs = answerMs
     const child = spawnGuest()
     const [, , stderr, channel, gate] = child.stdio
     if (!isDuplex(channel) || !isDuplex(gate)) {
@@ -81,18 +87,9 @@ export class GuestHandle {
     this.#channel.uncork()
   }
 
-  /** Resolves when the channel takes more, or is gone. */
-  async drained(): Promise<void> {
-    if (!this.#channel.writableNeedDrain || this.#exitReason !== undefined) return
-    await new Promise<void>((resolve) => {
-      const done = (): void => {
-        this.#channel.off('drain', done)
-        this.#channel.off('close', done)
-        resolve()
-      }
-      this.#channel.once('drain', done)
-      this.#channel.once('close', done)
-    })
+  /** Resolves when the channel takes more, or is gone. Rejects with E_ENGINE if it does not. */
+  drained(): Promise<void> {
+    return drained(this.#channel, 'the embedded guest', this.#answerMs)
   }
 
   /** Gives an order and resolves with its report. Rejects with E_IMAGE or E_ENGINE. */
@@ -102,8 +99,22 @@ export class GuestHandle {
         reject(new TailgateError('E_ENGINE', this.#exitReason))
         return
       }
-      const settle = (report: ReportOfGuest): void => resolve(report as Report<T>)
-      this.#waiting.set(type, { order: order.type, resolve: settle, reject })
+      const timer = setTimeout(() => {
+        this.#waiting.delete(type)
+        const what = `the embedded guest did not answer '${order.type}' within ${this.#answerMs} ms`
+        reject(new TailgateError('E_ENGINE', what))
+      }, this.#answerMs)
+      this.#waiting.set(type, {
+        order: order.type,
+        resolve: (report) => {
+          clearTimeout(timer)
+          resolve(report as Report<T>)
+        },
+        reject: (error) => {
+          clearTimeout(timer)
+          reject(error)
+        }
+      })
       this.order(order)
     })
   }

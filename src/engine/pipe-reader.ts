@@ -1,4 +1,5 @@
 import { Socket, type OnReadOpts, type SocketConstructorOpts } from 'node:net'
+import { rethrowInvariant } from '../base/invariant.ts'
 import { growPipe, pipeBytes, shrinkPipe } from '../net/libc.ts'
 
 /** Bytes are handed on in pieces of at most so many. */
@@ -10,7 +11,7 @@ const wideBytes = 1 << 20
 export interface PipeReaderEvents {
   /** So many bytes may be read before something is decided; at least one is. */
   wanted(): number
-  /** What was read; it may not have been handed on yet. What is thrown ends the reading. */
+  /** What was read, handed on or not. What is thrown ends the reading, unless it is a broken invariant. */
   read(bytes: Uint8Array): void
   /** What comes next, in order; it does not change any more. */
   piece(bytes: Uint8Array): void
@@ -108,6 +109,7 @@ export class PipeReader {
     try {
       this.#events.read(this.#slab.subarray(from, this.#read))
     } catch (error) {
+      rethrowInvariant(error)
       this.#end(error)
       return false
     }

@@ -90,7 +90,7 @@ export class QemuProcess implements QemuMachine {
   async load(stream: AsyncIterable<Uint8Array>, timeoutMs: number): Promise<void> {
     const loading = await beginLoading(this.qmp, `fd:${incomingDescriptor}`, timeoutMs)
     for await (const bytes of stream) {
-      await writeDrained(this.#incoming, bytes)
+      await writeDrained(this.#incoming, bytes, 'the QEMU that is to load the guest')
     }
     this.#incoming.end()
     const status = await loading.over.catch(async (cause: unknown) => {

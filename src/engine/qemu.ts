@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises'
 import { messageOf, TailgateError } from '../base/errors.ts'
+import { rethrowInvariant } from '../base/invariant.ts'
 import { ownStreamSocket } from '../config/qemu-sockets.ts'
 import type { GuestCondition } from '../core/message.ts'
 import type { Engine } from './engine.ts'
@@ -161,6 +162,16 @@ export class QemuEngine implements Engine {
     this.#condition = 'absent'
     await machine?.kill()
     await this.#standDown()
+    await this.#options.network.close()
+  }
+
+  /** A machine that was attached to is its owner's again, off its network; one of ours cannot be left. */
+  async release(): Promise<void> {
+    const machine = this.#machine
+    if (!(machine instanceof AttachedQemu)) return this.stop()
+    this.#machine = undefined
+    this.#condition = 'absent'
+    machine.qmp.close()
     await this.#options.network.close()
   }
 
@@ -410,6 +421,7 @@ function tapOptions(device: string): string {
 }
 
 function asEngineError(error: unknown): TailgateError {
+  rethrowInvariant(error)
   if (error instanceof TailgateError && (error.code === 'E_ENGINE' || error.code === 'E_IMAGE')) return error
   const what = `the QEMU guest could not be put in place: ${messageOf(error)}`
   return new TailgateError('E_ENGINE', what, { cause: error })

@@ -1,10 +1,10 @@
 import type { Writable } from 'node:stream'
 import { TailgateError } from '../base/errors.ts'
 import { invariant } from '../base/invariant.ts'
-import { writeDrainedWithin } from './write-drained.ts'
+import { stallMsMax, writeDrained } from './write-drained.ts'
 import type { XenPart } from './xen-image.ts'
 import { XenStream } from './xen-stream.ts'
-import { spawnXl, stallMsMax, type Xl, type XlProcess } from './xl.ts'
+import { spawnXl, type Xl, type XlProcess } from './xl.ts'
 
 /** How long the domain may take to come up once its stream has ended, in milliseconds. */
 const restoreMsMax = 60_000
@@ -17,7 +17,7 @@ export interface RemusReceiverOptions {
   readonly command: readonly string[]
   /** Is told the domain's configuration before anything of it reaches xl; throws to refuse it. */
   readonly check: (json: string) => void
-  /** It is ended when xl has taken nothing of its stream for so long, in milliseconds. */
+  /** An image is refused when xl has taken nothing of its stream for so long, in milliseconds. */
   readonly stallMsMax?: number | undefined
 }
 
@@ -43,8 +43,6 @@ export class RemusReceiver {
   /** It was told to end: that it does is no loss. */
   #ended = false
   readonly #stallMsMax: number
-  /** Why it was told so, where that was no order. */
-  #stalled: string | undefined
   /** Called when the receiver has gone by itself. */
   onLost: ((reason: string) => void) | undefined
 
@@ -126,16 +124,12 @@ export class RemusReceiver {
   }
 
   async #write(piece: Uint8Array): Promise<void> {
-    await writeDrainedWithin(this.#input, piece, this.#stallMsMax, () => {
-      this.#ended = true
-      this.#stalled = `it has made no headway for ${this.#stallMsMax / 1000} s`
-      this.#process.child.kill('SIGKILL')
-    })
+    await writeDrained(this.#input, piece, 'xl migrate-receive', this.#stallMsMax)
     if (this.#input.destroyed) throw await this.#hasEnded()
   }
 
   async #hasEnded(): Promise<TailgateError> {
     const { words } = await this.#process.ending
-    return new TailgateError('E_ENGINE', `xl migrate-receive has ended: ${this.#stalled ?? words}`)
+    return new TailgateError('E_ENGINE', `xl migrate-receive has ended: ${words}`)
   }
 }

@@ -1,31 +1,39 @@
 import type { Writable } from 'node:stream'
+import { TailgateError } from '../base/errors.ts'
 
-/** Writes to a stream, and resolves when it takes more, or is gone. */
-export async function writeDrained(stream: Writable, bytes: Uint8Array): Promise<void> {
-  if (!stream.destroyed && !stream.write(bytes)) await drained(stream)
-}
+/** A program that restores a guest may be busy for so long before it takes more, in milliseconds. */
+export const stallMsMax = 60_000
 
 /**
- * As {@link writeDrained}. Where nothing was taken for so many milliseconds `stalled` is called, which must
- * see to it that the stream goes.
+ * Writes to a stream, and resolves when it takes more, or is gone. Rejects with E_ENGINE if it does neither
+ * within so many milliseconds: `reader` hangs.
  */
-export async function writeDrainedWithin(
-  stream: Writable, bytes: Uint8Array, msMax: number, stalled: () => void
+export async function writeDrained(
+  stream: Writable, bytes: Uint8Array, reader: string, msMax: number = stallMsMax
 ): Promise<void> {
-  const timer = setTimeout(stalled, msMax)
-  await writeDrained(stream, bytes)
-  clearTimeout(timer)
+  if (!stream.destroyed && !stream.write(bytes)) await drained(stream, reader, msMax)
 }
 
-function drained(stream: Writable): Promise<void> {
-  return new Promise(resolve => {
-    const done = (): void => {
+/** As {@link writeDrained}, for what was written before. */
+export function drained(stream: Writable, reader: string, msMax: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (stream.destroyed || !stream.writableNeedDrain) return resolve()
+    const settle = (run: () => void): void => {
+      clearTimeout(timer)
       stream.off('drain', done)
       stream.off('close', done)
-      resolve()
+      run()
     }
-    if (stream.destroyed) return resolve()
+    const done = (): void => { settle(resolve) }
+    const timer = setTimeout(() => {
+      settle(() => { reject(new TailgateError('E_ENGINE', stalled(reader, msMax))) })
+    }, msMax)
     stream.once('drain', done)
     stream.once('close', done)
   })
+}
+
+/** What is said of one that takes nothing, or does not end when it has all. */
+export function stalled(who: string, ms: number): string {
+  return `${who} has made no headway for ${ms / 1000} s`
 }

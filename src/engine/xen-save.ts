@@ -7,10 +7,10 @@ import { TailgateError } from '../base/errors.ts'
 import { Course } from './course.ts'
 import { PipeReader } from './pipe-reader.ts'
 import { runSystemProgram } from './system-programs.ts'
-import { writeDrainedWithin } from './write-drained.ts'
+import { stalled, stallMsMax, writeDrained } from './write-drained.ts'
 import { partHeader } from './xen-image.ts'
 import { XenStream } from './xen-stream.ts'
-import { spawnXl, stallMsMax, type XlProcess } from './xl.ts'
+import { spawnXl, type XlProcess } from './xl.ts'
 
 /**
  * What of the image waits for whoever takes it before nothing more is read, in bytes. Much, since the domain
@@ -167,11 +167,6 @@ export async function restoreDomain(
   input.on('error', () => undefined)
   const { child, ending } = spawnXl(['restore', '-p', path], ['ignore', 'ignore', 'pipe'])
   void ending.then(() => { input.destroy() })
-  let stalled: string | undefined
-  const stall = (): void => {
-    stalled = `it has made no headway for ${msMax / 1000} s`
-    child.kill('SIGKILL')
-  }
   let isWhole = false
   const stream = new XenStream({
     configured: check, began: () => undefined, ended: () => undefined, finished: () => { isWhole = true }
@@ -179,10 +174,9 @@ export async function restoreDomain(
   try {
     for await (const piece of bytes) {
       stream.push(piece)
-      await writeDrainedWithin(input, piece, msMax, stall)
-      if (stalled !== undefined) break
+      await writeDrained(input, piece, 'xl restore', msMax)
     }
-    if (stalled === undefined && !isWhole) throw new TailgateError('E_IMAGE', 'the image is cut off')
+    if (!isWhole) throw new TailgateError('E_IMAGE', 'the image is cut off')
   } catch (error) {
     child.kill('SIGKILL')
     await ending
@@ -190,10 +184,16 @@ export async function restoreDomain(
   } finally {
     await rm(path, { force: true })
   }
-  const timer = setTimeout(stall, msMax)
+  let isLate = false
+  const timer = setTimeout(() => {
+    isLate = true
+    child.kill('SIGKILL')
+  }, msMax)
   const { status, words } = await ending
   clearTimeout(timer)
-  if (status !== 0) throw new TailgateError('E_ENGINE', `xl restore has failed: ${stalled ?? words}`)
+  if (status === 0) return
+  const why = isLate ? stalled('xl restore', msMax) : `xl restore has failed: ${words}`
+  throw new TailgateError('E_ENGINE', why)
 }
 
 /** A pipe with a name, in a directory of the guest's. Rejects with E_ENGINE. */

@@ -47,6 +47,7 @@ export class XenEngine implements Engine {
   readonly canRestore = true
   onFailure: ((reason: string) => void) | undefined
   onPaused: Engine['onPaused']
+  onSuspended: Engine['onSuspended']
   onStandbyLost: Engine['onStandbyLost']
   readonly absorb: Engine['absorb']
   readonly #options: XenEngineOptions
@@ -161,10 +162,14 @@ export class XenEngine implements Engine {
     this.#options.network.renewLease(remainingMs)
   }
 
+  async release(): Promise<void> {
+    this.#forget()
+    this.#isOurs = false
+    await this.#options.network.close()
+  }
+
   async stop(): Promise<void> {
-    this.#condition = 'absent'
-    this.#id = undefined
-    this.#watch?.stop()
+    this.#forget()
     const { network } = this.#options
     // A gate that is not there cannot be shut; the domain's end is what counts.
     await network.shut().catch(() => undefined)
@@ -173,6 +178,12 @@ export class XenEngine implements Engine {
     this.#images?.kill()
     this.#images = undefined
     await network.close()
+  }
+
+  #forget(): void {
+    this.#condition = 'absent'
+    this.#id = undefined
+    this.#watch?.stop()
   }
 
   #mustBeAbsent(): void {
@@ -244,6 +255,7 @@ export class XenEngine implements Engine {
     this.#watch?.stop()
     const changed = (): void => {
       this.#images?.suspended()
+      this.onSuspended?.()
       void this.#look()
     }
     this.#watch = new XenWatch(changed, reason => { this.#fail(reason) })

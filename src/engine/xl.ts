@@ -12,9 +12,6 @@ const lastWordsMax = 2000
 const othersMsMax = 90_000
 const othersCheckMs = 100
 
-/** How long an xl may take nothing of the stream that it is given, in milliseconds. */
-export const stallMsMax = 60_000
-
 /** A network card of a domain, as libxl describes it. */
 export interface XenCard {
   readonly mac: string

@@ -15,6 +15,8 @@ export interface ListenOptions {
   readonly host: string
   /** 0: the kernel chooses. */
   readonly port: number
+  /** Whoever connects is cut off, without a word, until {@link LinkListener.open}. */
+  readonly shut?: boolean
   /** What differs from {@link defaultLinkLimits}. */
   readonly limits?: Partial<LinkLimits>
   /** Why this peer, who is who it says, is not wanted; undefined if it is. */
@@ -24,6 +26,9 @@ export interface ListenOptions {
   /** Somebody connected and did not become a link. For the log. */
   refused(error: TailgateError, remote: string): void
 }
+
+/** Fewer than none may be there, so that Node ends each as it comes; 0 is no limit before Node 21. */
+const noConnections = -1
 
 /** Accepts links, of gateways and of other agents. */
 export class LinkListener {
@@ -37,8 +42,9 @@ export class LinkListener {
     this.#options = options
     this.#limits = { ...defaultLinkLimits, ...options.limits }
     this.#server = tls === undefined ? this.#plainServer() : this.#tlsServer(tls)
-    this.#server.maxConnections = this.#limits.linksMax
+    this.#server.maxConnections = options.shut === true ? noConnections : this.#limits.linksMax
     this.#server.on('drop', (from?: { remoteAddress?: string }) => {
+      if (this.#server.maxConnections === noConnections) return
       const full = new TailgateError('E_LINK_LOST', `there are ${this.#limits.linksMax} links already`)
       options.refused(full, String(from?.remoteAddress))
     })
@@ -76,6 +82,11 @@ export class LinkListener {
   /** Connections there are, up or not. */
   get links(): number {
     return this.#sockets.size
+  }
+
+  /** Takes links from now on. */
+  open(): void {
+    this.#server.maxConnections = this.#limits.linksMax
   }
 
   /** Stops accepting and ends every link at once. Resolves when the last one is gone. */

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { CheckpointPump, type PumpOptions } from '../../src/agent/checkpoint-pump.ts'
+import { InvariantError } from '../../src/base/invariant.ts'
 import { checkpointId, millis } from '../../src/core/ids.ts'
 import type { Engine } from '../../src/engine/engine.ts'
 import { NoEngine } from '../../src/engine/blackhole.ts'
@@ -13,7 +14,8 @@ function engineWith(checkpoint: Checkpoint): Engine {
 
 /** Runs a pump; what the core hears is written down, and it answers as told. */
 function pump(
-  checkpoint: Checkpoint, some: Partial<PumpOptions> = {}, answer: 'run-on' | 'abort' | 'later' = 'run-on'
+  checkpoint: Checkpoint, some: Partial<PumpOptions> = {}, answer: 'run-on' | 'abort' | 'later' = 'run-on',
+  builds = true
 ) {
   const heard: string[] = []
   let stands: () => void = () => undefined
@@ -21,7 +23,7 @@ function pump(
   const it = new CheckpointPump({
     engine: engineWith(checkpoint), spoolBytes: 4, now: () => millis(1), drained: () => Promise.resolve(),
     tell: call => { call() }, ...some
-  }, checkpointId(1), { builds: true, periodMs: 7 }, {
+  }, checkpointId(1), { builds, periodMs: 7 }, {
     standing: () => {
       heard.push('standing')
       stands()
@@ -74,6 +76,45 @@ void t.test('pieces from before the guest stood still never come while it stands
   it.runOn()
   await done
   t.same(heard, ['standing', 'piece 1', 'piece 2', 'piece 3', 'ended'])
+})
+
+/** An image of 80 MiB, half of it from before the guest stands, over a link that takes so many of them. */
+function slowly(linkTakes: number, spool: number, builds: boolean) {
+  const taken = { pieces: 0 }
+  const piece = new Uint8Array(1 << 20)
+  const engine = engineWith(async function* (standing) {
+    for (; taken.pieces < 40; taken.pieces++) yield piece
+    await standing()
+    for (; taken.pieces < 80; taken.pieces++) yield piece
+  })
+  let drains = 0
+  const drained = () => ++drains <= linkTakes ? Promise.resolve() : new Promise<void>(() => undefined)
+  const { it } = pump(threePieces, { engine, drained, spoolBytes: spool << 20 }, 'run-on', builds)
+  void it.run()
+  return { taken, engine }
+}
+
+const turn = () => new Promise(setImmediate)
+
+void t.test('a whole image is taken no faster than the link takes it, until the guest stands', async t => {
+  const early = slowly(0, 60, false)
+  await turn()
+  t.equal(early.taken.pieces, 17, '16 wait, and one is on its way to the link')
+  early.engine.onSuspended?.()
+  await turn()
+  t.equal(early.taken.pieces, 61, 'as many as may, since it stands without a mark')
+  const { taken } = slowly(30, 32, false)
+  await turn()
+  t.equal(taken.pieces, 63, 'and so for a mark')
+  const small = slowly(0, 4, false)
+  await turn()
+  t.equal(small.taken.pieces, 5, 'never more than is allowed')
+})
+
+void t.test('an image that builds on others is taken at once', async t => {
+  const { taken } = slowly(0, 60, true)
+  await turn()
+  t.equal(taken.pieces, 61)
 })
 
 void t.test('given up with pieces from before the stand: none of them goes out', async t => {
@@ -140,4 +181,29 @@ void t.test('a link that is gone is told', async t => {
   const { it, heard } = pump(threePieces, { drained: () => Promise.reject(new Error('no link')) })
   await it.run()
   t.match(heard.at(-1), /^failed: /)
+})
+
+void t.test('a broken invariant is no failed checkpoint: it comes out', async t => {
+  const broken = new InvariantError('the books are wrong')
+  let told = 0
+  /** The core breaks down at the nth call. */
+  const breaksAt = (call: number): Partial<PumpOptions> => ({
+    tell: tell => {
+      if (++told === call) throw broken
+      tell()
+    }
+  })
+  for (const [call, when] of [[1, 'when the guest stands'], [2, 'at a piece'], [5, 'at the end']] as const) {
+    told = 0
+    const { it, heard } = pump(threePieces, breaksAt(call))
+    await t.rejects(it.run(), broken, when)
+    t.equal(told, call, 'and nothing is told any more')
+    t.notOk(heard.some(what => what.startsWith('failed')))
+  }
+  const { it } = pump(async function* (standing) {
+    await standing()
+    yield new Uint8Array(1)
+    throw broken
+  })
+  await t.rejects(it.run(), broken, 'of the engine')
 })

@@ -49,3 +49,12 @@ void t.test('dropping it lets everybody go', async t => {
   t.notOk(await spool.put(piece(1)))
   t.equal(spool.bytes, 0)
 })
+
+void t.test('who waits for room goes on when there is to be more of it', async t => {
+  const spool = new Spool(10)
+  await spool.put(piece(8))
+  const waiting = spool.put(piece(8))
+  spool.widen(16)
+  t.ok(await waiting)
+  t.equal(spool.bytes, 16)
+})

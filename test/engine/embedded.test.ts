@@ -183,3 +183,18 @@ void t.test('a guest that does not stand still in time runs on, and is checkpoin
   t.equal(await once(engine, 'PING'), 'PONG')
   t.ok((await take(engine)).length > 0)
 })
+
+void t.test('what a guest does not do, its engine does not wait for for ever', async (t) => {
+  const engine = newEngine(t, { answerMs: 200 })
+  const frozen = async (): Promise<void> => {
+    await engine.standBy()
+    process.kill(engine.readyPid ?? 0, 'SIGSTOP')
+  }
+  await frozen()
+  await t.rejects(engine.start(), { code: 'E_ENGINE', message: /did not answer 'start'/ })
+  t.equal(engine.condition, 'absent')
+  await frozen()
+  const image = inPieces(Buffer.alloc(8 << 20))
+  await t.rejects(engine.restore(image), { code: 'E_ENGINE', message: /has made no headway/ })
+  t.equal(engine.condition, 'absent')
+})

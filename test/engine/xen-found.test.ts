@@ -218,3 +218,15 @@ void t.test('a guest that is made here ends when it does not fit', async (t) => 
   await host.engine.start()
   t.ok(host.has('guest'))
 })
+
+void t.test('the guest that was found runs on when its agent lets go of it, behind its gate', async (t) => {
+  const host = await new Host(t).runs('guest').claims(3)
+  await host.engine.prepare()
+  t.equal(host.engine.condition, 'running')
+  await host.engine.release()
+  t.equal(host.engine.condition, 'absent')
+  t.same(host.gate, ['prepare', 'lease 0', 'open', 'close'])
+  await host.engine.stop()
+  t.ok(host.has('guest'))
+  t.same(host.orders, [])
+})

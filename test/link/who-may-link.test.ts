@@ -247,3 +247,20 @@ async function wholeOf(socket: Socket): Promise<Buffer> {
   await once(socket, 'close')
   return Buffer.concat(chunks)
 }
+
+for (const kind of ['plain', 'TLS'] as const) {
+  void t.test(`a listener that is shut cuts off who comes, and says nothing (${kind})`, async t => {
+    const { gw, a1 } = kind === 'TLS' ? await madeCertificates(t.testdir({}), ['gw', 'a1'])
+      : { gw: undefined, a1: undefined }
+    const refused: TailgateError[] = []
+    const { listener, ups } = await listening(t, a1, {
+      shut: true, refused: error => { refused.push(error) }
+    })
+    await t.rejects(dialing(listener.port, gw), { code: 'E_LINK_LOST' })
+    t.equal(ups.length, 0)
+    listener.open()
+    await dialing(listener.port, gw)
+    t.equal(ups.length, 1)
+    t.same(refused, [])
+  })
+}
