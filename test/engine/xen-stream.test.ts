@@ -158,7 +158,10 @@ for (const [name, vector] of Object.entries(vectors)) {
       const damaged = Buffer.from(vector)
       damaged[at] = (damaged[at] ?? 0) ^ (1 << bit)
       const { words, refused } = attempt(damaged)
-      t.same(names(words), whole.slice(0, words.length))
+      const told = names(words)
+      // A damaged length has other bytes be read as records, and zeros are the END of either layer.
+      if (told.at(-1) === 'finished') told.pop()
+      t.same(told, whole.slice(0, told.length))
       t.ok(refused || words.length > 0)
     }), { numRuns: 300 })
     t.end()
