@@ -1,10 +1,11 @@
 import { InvariantError } from '../../base/invariant.ts'
 import {
-  inputOffset, outputOffset, type ConnectionId, type Millis, type OutputOffset
+  inputOffset, outputOffset, type ConnectionId, type InputOffset, type Millis, type OutputOffset
 } from '../ids.ts'
 import { RecordCursor } from '../record-codec.ts'
 import { RecordKind, type AdoptRecord, type LogRecord, type OpenRecord } from '../record.ts'
 import { DeferredInputs } from './deferred-inputs.ts'
+import { Departures, quietAfterMs } from './departures.ts'
 import type { Ending } from './connection.ts'
 import { ForeseenOutput } from './foreseen-output.ts'
 import { ReplayEnd } from './replay-end.ts'
@@ -17,11 +18,6 @@ import { SetAside } from './set-aside.ts'
 
 /** So much is read ahead to find an input's first output. */
 const window = { records: 4096, inputBytes: 32 << 20 } as const
-/**
- * So long a stream that has diverged must have been silent to be taken for done. Milliseconds; the ticks make
- * it a little longer.
- */
-const quietAfterMs = 60
 /** A dial that was not answered is tried again after so many milliseconds. */
 const retryMs = 20
 
@@ -54,6 +50,7 @@ export class Replay {
   readonly #deferred = new DeferredInputs()
   readonly #stall: Stall
   readonly #aside: SetAside
+  readonly #departures: Departures
   readonly #foreseen = new ForeseenOutput()
   readonly #counts: ReplayCounts = {
     records: 0, inputBytes: 0, kept: 0, reset: 0, diverged: 0, reordered: 0, unverifiedBytes: 0
@@ -69,13 +66,15 @@ export class Replay {
   #now: Millis
 
   constructor(options: ReplayOptions) {
-    const { port, dataPath, held } = options
+    const { port, dataPath, held, settings } = options
     this.#options = options
     this.#retried = this.#now = options.now
     this.#stall = new Stall(options.now, () => this.#deferred.sendFirst())
     this.#aside = new SetAside(options.now)
+    this.#departures = new Departures(options.now, settings)
     this.#end = new ReplayEnd({
       replay: options, streams: this.#streams, stall: this.#stall, aside: this.#aside, counts: this.#counts,
+      departures: this.#departures,
       diverge: (stream, reason) => this.#diverge(stream, reason)
     })
     this.#joins = new ReplayJoins({
@@ -99,6 +98,11 @@ export class Replay {
     this.#advance()
   }
 
+  /** The restored guest has acknowledged input up to `floor`. */
+  noteFloor(connection: ConnectionId, floor: InputOffset): void {
+    this.#streams.get(connection)?.noteFloor(floor)
+  }
+
   tailEnd(): void {
     this.#tailEnded = true
     this.#advance()
@@ -113,7 +117,8 @@ export class Replay {
     if (stream !== undefined) this.#press(stream, isOverdue)
     const late = this.#aside.tick(now, this.#options.settings.replayTimeoutMs)
     for (const other of late) if (this.#aside.has(other)) this.#giveUp(other)
-    if (this.#onlyAsideLeft && this.#end.beginsServingOthers()) this.#advance()
+    const hasDeparted = this.#departures.tick(now)
+    if (hasDeparted || this.#onlyAsideLeft && this.#end.beginsServingOthers()) this.#advance()
     if (now - this.#retried < retryMs) return
     this.#retried = now
     this.#joins.retry()
@@ -327,7 +332,7 @@ export class Replay {
     if (!this.#isResolved(stream)) return false
     if (stream.state === 'unopened') stream.forget()
     this.#deferred.send(stream)
-    if (stream.alive !== undefined || stream.state === 'gone' || stream.state === 'diverged') return true
+    if (stream.alive !== undefined || !stream.isJoined) return true
     if (stream.reachEnd()) {
       stream.leave()
       return true
@@ -344,7 +349,8 @@ export class Replay {
     const alive = dataPath.connections.get(id)
     const stream = new ReplayStream(id, service, alive, inputOffset(logged), {
       hash: port.hash, pendingMax: settings.connectionBytes, onProgress: () => this.#advance(),
-      acknowledge: received => port.acknowledge(id, received)
+      acknowledge: received => port.acknowledge(id, received),
+      leaving: leaving => this.#departures.add(leaving)
     })
     stream.clientAddress = client
     stream.cap = alive?.released ?? this.#givenBefore(record)
@@ -380,7 +386,9 @@ export class Replay {
   }
 
   #drop(stream: ReplayStream, ending: Ending, reason: string): void {
-    stream.leave()
+    // A guest that has said its end reads on; one that has done nothing for so long is waited for no more.
+    if (stream.comparison.end === 'ended') stream.part()
+    else stream.leave()
     this.#tellDivergence(stream, ending, reason)
   }
 
