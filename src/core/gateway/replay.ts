@@ -32,7 +32,9 @@ const retryMs = 20
  *   tail      D(a) D(b) R(b) R(a) D(a) …
  *   sent      D(b), await R(b), D(a), await R(a), D(a) …
  *
- * An input that was never answered, as the last ones before the primary died, comes after all that were.
+ * An input that was never answered, as the last ones before the primary died, comes after all that were. But
+ * one that was not because its client reset the connection is sent in its place: it was most likely executed
+ * when it came.
  *
  * Inputs that wait so are sent before their turn when an output does not come, which may need them (see
  * replay-stall.ts). If it does not come even then, another connection may hold what it needs, as a lock of a

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { GuestSettings } from '../../../src/core/gateway/settings.ts'
-import { adopt, data, read } from './log-text.ts'
+import { adopt, data, read, reset } from './log-text.ts'
 import type { Rig } from './rig.ts'
 import {
   failOver, guarded, protect, replaying, serving, sync, tail, tailEnd, wait
@@ -38,6 +38,19 @@ void t.test('an input that was not answered any more comes after all that were',
   const end = '<reset>'
   t.same([one?.told, two?.told, three?.told], [['lo', 'st', end], ['asked', 'more', end], ['lost too', end]])
   t.equal(rig.state, 'unprotected')
+  t.match(rig.gateway.lastFailover, { diverged: 0, reordered: 0 })
+  t.end()
+})
+
+void t.test('...but in its place if its client reset the connection, for others may know of it', t => {
+  const { rig, sides: [one, two] } = replaying(2, [
+    data(1, 'incr'), data(1, 'ease'), reset(1), data(2, 'get'), read(2, 'one')
+  ])
+  t.same([one?.told, two?.told], [['incr', 'ease'], ['get']])
+  two?.says('one')
+  tailEnd(rig)
+  wait(rig, 100)
+  t.same(one?.told, ['incr', 'ease', '<reset>'])
   t.match(rig.gateway.lastFailover, { diverged: 0, reordered: 0 })
   t.end()
 })
