@@ -23,7 +23,8 @@ export class ReplayStream implements StreamEvents {
   readonly alive: Connection | undefined
   readonly #onProgress: () => void
   readonly #acknowledge: (received: OutputOffset) => void
-  readonly #leaving: (stream: ReplayStream) => void
+  readonly #onSent: (bytes: number) => void
+  readonly #leaving: () => void
   readonly #hash: Hash
   /**
    * `unopened`: the guest had not taken it so far in the tail; its live connection, if there is one, dials
@@ -79,7 +80,9 @@ export class ReplayStream implements StreamEvents {
       /** Output up to there has been read: a guest that is not told keeps it, and stops at some point. */
       readonly acknowledge: (received: OutputOffset) => void
       /** Its side is to be reset as soon as its guest has taken its input. */
-      readonly leaving: (stream: ReplayStream) => void
+      readonly leaving: () => void
+      /** So much input was given to its side. */
+      readonly onSent: (bytes: number) => void
     }
   ) {
     this.id = id
@@ -90,6 +93,7 @@ export class ReplayStream implements StreamEvents {
     this.#pendingMax = options.pendingMax
     this.#onProgress = options.onProgress
     this.#acknowledge = options.acknowledge
+    this.#onSent = options.onSent
     this.#leaving = options.leaving
     this.comparison = new Comparison(options.hash, outputOffset(0), undefined)
   }
@@ -115,7 +119,9 @@ export class ReplayStream implements StreamEvents {
     if (record.kind === RecordKind.reset) return this.part()
     if (this.logged <= this.sent) return
     if (record.kind === RecordKind.data) {
-      this.side?.write(record.bytes.subarray(Math.max(0, this.sent - place)))
+      const bytes = record.bytes.subarray(Math.max(0, this.sent - place))
+      this.side?.write(bytes)
+      this.#onSent(bytes.length)
       this.#dataSent = this.logged
       this.#isUnanswered = true
       this.mayBeReset = false
@@ -161,7 +167,7 @@ export class ReplayStream implements StreamEvents {
     this.state = 'leaving'
     this.comparison.takeRest()
     this.#steer()
-    this.#leaving(this)
+    this.#leaving()
   }
 
   /** Its guest has taken its input, or does not: resets the side of one that is leaving. */

@@ -10,6 +10,7 @@ import type { Ending } from './connection.ts'
 import { ForeseenOutput } from './foreseen-output.ts'
 import { ReplayEnd } from './replay-end.ts'
 import { ReplayJoins } from './replay-joins.ts'
+import { backlogMax, ReplayBacklog } from './replay-backlog.ts'
 import type { ReplayCounts, ReplayOptions } from './replay-options.ts'
 import { ReplayQueue, type Queued } from './replay-queue.ts'
 import { Stall } from './replay-stall.ts'
@@ -17,7 +18,7 @@ import { nowhere, ReplayStream, type InputRecord } from './replay-stream.ts'
 import { SetAside } from './set-aside.ts'
 
 /** So much is read ahead to find an input's first output. */
-const window = { records: 4096, inputBytes: 32 << 20 } as const
+const window = { records: 4096, inputBytes: backlogMax } as const
 /** A dial that was not answered is tried again after so many milliseconds. */
 const retryMs = 20
 
@@ -53,6 +54,7 @@ export class Replay {
   readonly #stall: Stall
   readonly #aside: SetAside
   readonly #departures: Departures
+  readonly #backlog: ReplayBacklog
   readonly #foreseen = new ForeseenOutput()
   readonly #counts: ReplayCounts = {
     records: 0, inputBytes: 0, kept: 0, reset: 0, diverged: 0, reordered: 0, unverifiedBytes: 0
@@ -74,6 +76,7 @@ export class Replay {
     this.#stall = new Stall(options.now, () => this.#deferred.sendFirst())
     this.#aside = new SetAside(options.now)
     this.#departures = new Departures(options.now, settings)
+    this.#backlog = new ReplayBacklog(options.now, settings.replayTimeoutMs / 2)
     this.#end = new ReplayEnd({
       replay: options, streams: this.#streams, stall: this.#stall, aside: this.#aside, counts: this.#counts,
       departures: this.#departures,
@@ -87,8 +90,11 @@ export class Replay {
   }
 
   get counts(): Readonly<ReplayCounts> { return this.#counts }
-  /** Records read and not yet passed; the caller gives credit for more while it is small. */
-  get queued(): number { return this.#queue.waiting }
+  /** Whether the caller is to give credit for more of the tail. */
+  get wantsMore(): boolean {
+    return this.#queue.waiting < window.records && !this.#backlog.isFull(this.#queue.inputBytes)
+  }
+
   get finished(): boolean { return this.#finished }
   /** Whether every connection of the base has been asked about. */
   get attached(): boolean { return this.#joins.attached }
@@ -121,9 +127,16 @@ export class Replay {
     for (const other of late) if (this.#aside.has(other)) this.#giveUp(other)
     const hasDeparted = this.#departures.tick(now)
     if (hasDeparted || this.#onlyAsideLeft && this.#end.beginsServingOthers()) this.#advance()
+    this.#lookAtBacklog()
     if (now - this.#retried < retryMs) return
     this.#retried = now
     this.#joins.retry()
+  }
+
+  #lookAtBacklog(): void {
+    const { wantsMore } = this
+    this.#backlog.tick(this.#now, this.#queue.inputBytes)
+    if (!wantsMore && this.wantsMore) this.#options.progress()
   }
 
   /** What can be done about a stream that has made no progress for a while. */
@@ -132,7 +145,7 @@ export class Replay {
     const { silentMs } = this.#stall
     // Where one connection waited for another's lock, the next one need not be given as long.
     const asideMs = this.#counts.reordered > 0 ? 0 : replayTimeoutMs / 2
-    const mayReorder = onDivergence === 'reset' && this.queued > 0
+    const mayReorder = onDivergence === 'reset' && this.#queue.waiting > 0
     if (silentMs >= replayTimeoutMs) this.#giveUp(stream)
     else if (stream.state === 'diverged' && silentMs >= quietAfterMs) this.#passOver(stream)
     else if (isOverdue && mayReorder && silentMs >= asideMs) this.#setAside(stream)
@@ -300,7 +313,7 @@ export class Replay {
 
   /** Whether there is room for more of the tail before something has to be passed. */
   get #readsAhead(): boolean {
-    return this.queued < window.records && this.#queue.inputBytes < window.inputBytes
+    return this.#queue.waiting < window.records && this.#queue.inputBytes < window.inputBytes
   }
 
   #passOutput(stream: ReplayStream, place: OutputOffset): boolean {
@@ -352,7 +365,7 @@ export class Replay {
     const stream = new ReplayStream(id, service, alive, inputOffset(logged), {
       hash: port.hash, pendingMax: settings.connectionBytes, onProgress: () => this.#advance(),
       acknowledge: received => port.acknowledge(id, received),
-      leaving: leaving => this.#departures.add(leaving)
+      onSent: bytes => this.#backlog.sent(stream, bytes), leaving: () => this.#departures.add(stream)
     })
     stream.clientAddress = client
     stream.cap = alive?.released ?? this.#givenBefore(record)
