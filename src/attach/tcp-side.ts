@@ -44,6 +44,11 @@ export class TcpSide implements StreamSide {
   #held = -1
   #finSent = false
   #over = false
+  /**
+   * One of the streams had ended already when this side was made. Its socket knows of one end only, so it
+   * never closes by itself; no end is left to be sent that the places do not count.
+   */
+  readonly #isHalf: boolean
 
   /** The socket's events are to go to a {@link TcpSideEars} of this side. */
   constructor(
@@ -52,6 +57,7 @@ export class TcpSide implements StreamSide {
     this.#socket = socket
     this.connection = connection
     this.places = places
+    this.#isHalf = places.inputEnded !== places.outputEnded
     this.#start = start
     this.#owner = owner
   }
@@ -121,7 +127,7 @@ export class TcpSide implements StreamSide {
     const { state, bytesAcked } = tcpInfo(descriptor)
     const floor = this.#start.input + bytesAcked - this.#start.acknowledged
     const isDone = state === TcpState.close || floor >= this.places.input
-    if (this.#held >= 0 && this.#finSent && isDone) this.#letGo()
+    if (this.#held >= 0 && (this.#finSent || this.#isHalf) && isDone) this.#letGo()
     return Math.min(floor, this.places.input)
   }
 

@@ -1,7 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { RawSender } from '../../src/net/raw-sender.ts'
-import type { TcpInfo } from '../../src/net/tcp-info.ts'
+import { TcpState, type TcpInfo } from '../../src/net/tcp-info.ts'
 import { run } from '../namespace.ts'
 import { revived, type TcpImage } from '../net/tcp-image.ts'
 import { leadTo } from '../net/tcp-lead.ts'
@@ -111,6 +111,25 @@ export class RewoundGuest {
   async until(at: number, state: number): Promise<void> {
     for (let asked = 0; asked < 5000; asked++) if ((await this.info(at)).state === state) return
     throw new Error(`connection ${at} is in state ${(await this.info(at)).state}, not ${state}`)
+  }
+
+  /** Resolves when its kernel waits for nothing more of the connection with this port of the gateway. */
+  async untilGone(port: number): Promise<void> {
+    const digits = port.toString(16).toUpperCase().padStart(4, '0')
+    const timeWait = TcpState.timeWait.toString(16).padStart(2, '0')
+    // Out of /proc/net/tcp: `sl local remote state …`.
+    const waiting = new RegExp(`:${digits} (?!${timeWait})[0-9A-F]{2} `)
+    await this.looks(async () =>
+      !waiting.test(String(await this.ask({ op: 'run', command: ['cat', '/proc/net/tcp'] }))))
+  }
+
+  /** Resolves when a look says so, which it does within some round trips. */
+  async looks(met: () => Promise<boolean> | boolean): Promise<void> {
+    for (let asked = 0; asked < 5000; asked++) {
+      if (await met()) return
+      await this.accepted(0)
+    }
+    throw new Error('what is looked for has not come about')
   }
 
   /** What it has read, as soon as that is `length` bytes. */

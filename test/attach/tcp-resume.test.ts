@@ -4,6 +4,7 @@ import t from 'tap'
 import { decodePath, encodePath, type TcpPathState } from '../../src/attach/tcp-path.ts'
 import { TcpPlaces, TcpPlacesBook } from '../../src/attach/tcp-places.ts'
 import { TcpResumeAttach } from '../../src/attach/tcp-resume.ts'
+import { TcpSide } from '../../src/attach/tcp-side.ts'
 import { outputOffset } from '../../src/core/ids.ts'
 import type { AttachAnswer } from '../../src/core/path.ts'
 import { openCapture } from '../../src/net/capture.ts'
@@ -169,6 +170,36 @@ if (inNamespace(t, fileURLToPath(import.meta.url))) {
     await one.close()
     t.equal(sockets.open, before - 1)
   })
+
+  for (const first of ['client', 'guest'] as const) {
+    await t.test(`the end of the ${first} told before the guest died: the other one lets go`, async (t) => {
+      const one = new ResumeCase(guest, sockets, shield)
+      t.teardown(() => one.close())
+      await one.open(endpoint)
+      const before = sockets.open
+      if (first === 'client') one.endInput()
+      else await one.endOutput()
+      await one.guest.until(one.at, first === 'client' ? TcpState.closeWait : TcpState.finWait2)
+      if (first === 'client') await one.heard()
+      else await one.read()
+      const image = await one.mark()
+      await one.cut()
+      await one.restore(image)
+      const events = new Recorder()
+      const answer = await one.join(endpoint, events)
+      t.match(answer, first === 'client' ? { input: 1, output: 0 } : { input: 0, output: 1 })
+      if (!answer.known) return
+      const { port } = stateOf(one.path).local
+      const { side } = answer
+      side.resume()
+      if (first === 'client') await one.endOutput()
+      else one.endInput()
+      await guest.untilGone(port)
+      await guest.looks(() => side instanceof TcpSide && side.descriptor < 0)
+      t.equal(sockets.open, before - 1, 'the rebuilt socket is closed, too')
+      t.same(events.told, first === 'client' ? ['end'] : [])
+    })
+  }
 
   await t.test('streams beyond 4 GiB, twice', async (t) => {
     const one = new ResumeCase(guest, sockets, shield)

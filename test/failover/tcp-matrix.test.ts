@@ -79,7 +79,10 @@ function divergences(lab: TcpLab, runs: readonly Run[]): readonly string[] {
   })
 }
 
-async function check(t: Test, lab: TcpLab, runs: readonly Run[]): Promise<void> {
+/** `before`: what had been executed on the machine that died. */
+async function check(
+  t: Test, lab: TcpLab, runs: readonly Run[], before: ReadonlyMap<string, number>
+): Promise<void> {
   const executed = await lab.machine.executed()
   for (const { one } of runs) {
     const { title } = one
@@ -87,6 +90,8 @@ async function check(t: Test, lab: TcpLab, runs: readonly Run[]): Promise<void> 
     t.ok(one.owed.startsWith(one.text), `${title}: no wrong byte`)
     if (one.hasReset) {
       t.ok(times.every((count) => count <= 1), `${title}: nothing is done twice: ${times.join()}`)
+      const undone = one.said.filter((request) => before.has(request) && !executed.has(request))
+      t.same(undone, [], `${title}: its input that was executed before is executed again`)
     } else {
       t.equal(one.ended, 'end', `${title}: it ends in order`)
       t.equal(one.text.length, one.owed.length, `${title}: every answer is here`)
@@ -102,12 +107,13 @@ async function runRound(t: Test, family: 4 | 6, mark: (typeof marks)[number]): P
   const runs = runsOf(lab)
   t.teardown(() => { for (const { one } of runs) one.close() })
   await bringAbout(lab, runs, mark)
+  const before = await lab.machine.executed()
   const failover = await lab.failOver()
   t.same(divergences(lab, runs), [], 'no connection diverges')
   t.equal(failover.connectionsReset, 0, 'none is reset')
   const ends = await Promise.allSettled(runs.map(finish))
   t.same(ends.flatMap((end) => end.status === 'rejected' ? [String(end.reason)] : []), [], 'none hangs')
-  await check(t, lab, runs)
+  await check(t, lab, runs, before)
 }
 
 if (inNamespace(t, fileURLToPath(import.meta.url))) {

@@ -32,6 +32,8 @@ export class GatewayMachine {
   readonly #toHosts = new Map<string, Channel>()
   readonly #clients = new Set<ClientStream>()
   readonly #noteDue = new Set<GuestSocket>()
+  /** Those that were written to in this turn of the process. */
+  readonly #gathering = new Set<GuestSocket>()
 
   constructor(world: World, name: string) {
     this.#world = world
@@ -59,6 +61,7 @@ export class GatewayMachine {
     if (this.running) return
     const { scenario } = this.#world
     const process = this.process = new Process(this.#world, this.name)
+    process.turnEnded = () => { this.#flushGathered() }
     const port = this.port = this.#world.canary?.gatewayPort?.(this.#world, this, process)
       ?? new SimGatewayPort(this.#world, this, process)
     const core = this.core = new GuestGateway(scenario.settings, port, this.clock.now())
@@ -153,6 +156,16 @@ export class GatewayMachine {
 
   add(socket: GuestSocket): void {
     this.#sockets.set(socket.port, socket)
+  }
+
+  /** Leaves at the end of the turn. */
+  gathered(socket: GuestSocket): void {
+    this.#gathering.add(socket)
+  }
+
+  #flushGathered(): void {
+    for (const socket of this.#gathering) socket.flush()
+    this.#gathering.clear()
   }
 
   forget(socket: GuestSocket): void {

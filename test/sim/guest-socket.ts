@@ -61,7 +61,12 @@ export class GuestSocket implements StreamSide {
     this.#usable('write')
     this.#send.push(bytes.slice())
     if (this.backlog > this.#world.scenario.highWater) this.#high = true
-    this.#transmit()
+    this.#machine.gathered(this)
+  }
+
+  /** The end of a turn: what was written in it leaves. A reset in the same turn has dropped it. */
+  flush(): void {
+    if (!this.#gone) this.#transmit()
   }
 
   get backlog(): number {
@@ -71,7 +76,7 @@ export class GuestSocket implements StreamSide {
   end(): void {
     this.#usable('end')
     this.#send.ended = true
-    this.#transmit()
+    this.#machine.gathered(this)
   }
 
   reset(): void {

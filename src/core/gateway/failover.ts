@@ -13,9 +13,6 @@ import { Replay } from './replay.ts'
 import type { GuestSettings } from './settings.ts'
 import { TailCredit } from './tail-credit.ts'
 
-/** While fewer records than this wait to be replayed, more of the tail is asked for. */
-const tailLowRecords = 4096
-
 export interface FailoverContext {
   readonly settings: GuestSettings
   readonly port: GatewayPort
@@ -258,14 +255,14 @@ export class Failover {
     this.#replay.tailEnd()
   }
 
-  /** Something of the replay has moved: asks for more of the tail if little is left. */
+  /** Something of the replay has moved: asks for more of the tail if little of it waits. */
   #progressed(): void {
     const replay = this.#replay
     if (this.#ended || replay === undefined) return
     // A tail that is short has come whole while its connections are still being asked about.
     const isBaseKnown = this.#tailEnded || replay.counts.records > 0
     if (this.#phase === 'attach' && replay.attached && isBaseKnown) this.#enter('replay')
-    if (replay.queued < tailLowRecords) this.#askForMore()
+    if (replay.wantsMore) this.#askForMore()
   }
 
   #askForMore(): void {

@@ -139,6 +139,7 @@ export class GuestGateway {
 
   noteFloor(connection: ConnectionId, floor: InputOffset): void {
     this.dataPath.floors.note(connection, floor)
+    this.#failover?.replay?.noteFloor(connection, floor)
   }
 
   // ---- hosts

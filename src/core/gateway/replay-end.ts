@@ -1,5 +1,6 @@
 import { outputOffset, type ConnectionId, type Millis } from '../ids.ts'
 import type { Connection } from './connection.ts'
+import type { Departures } from './departures.ts'
 import type { ReplayCounts, ReplayOptions } from './replay-options.ts'
 import type { Stall } from './replay-stall.ts'
 import { nowhere, type ReplayStream } from './replay-stream.ts'
@@ -10,6 +11,7 @@ export interface ReplayEndOptions {
   readonly streams: ReadonlyMap<ConnectionId, ReplayStream>
   readonly stall: Stall
   readonly aside: SetAside
+  readonly departures: Departures
   readonly counts: ReplayCounts
   readonly diverge: (stream: ReplayStream, reason: string) => void
 }
@@ -25,12 +27,16 @@ export class ReplayEnd {
   #servesOthers = false
   /** Those that do not stand where their clients left them, or may not. */
   #unsettled: ReplayStream[] | undefined
+  #isSeeingOff = false
 
   constructor(options: ReplayEndOptions) {
     this.#options = options
   }
 
-  /** Waits for each connection; true once all are where they have to be. Then comes {@link goLive}. */
+  /**
+   * Waits for each connection; true once all are where they have to be, and those that are to be reset have
+   * taken their input. Then comes {@link goLive}.
+   */
   settle(now: Millis): boolean {
     // One that stands where its client left it stays there: nothing more is sent.
     this.#settlingSince ??= now
@@ -43,7 +49,22 @@ export class ReplayEnd {
       }
       unsettled.pop()
     }
-    return true
+    this.#seeOff()
+    return this.#options.departures.none
+  }
+
+  /** What the guest has not taken when the next history begins would be in no log. */
+  #seeOff(): void {
+    if (this.#isSeeingOff) return
+    this.#isSeeingOff = true
+    const { streams, departures } = this.#options
+    for (const stream of streams.values()) if (this.#isReset(stream)) departures.add(stream)
+  }
+
+  /** Whether its side will be reset: one that ended when held output was delivered is left to the guest. */
+  #isReset({ state, alive }: ReplayStream): boolean {
+    if (state !== 'joined' || alive === undefined) return state === 'joined' || state === 'diverged'
+    return alive.client === undefined && this.#options.replay.dataPath.connections.has(alive.id)
   }
 
   /** Hands every connection that was replayed to its client. */
@@ -80,7 +101,7 @@ export class ReplayEnd {
       const { alive } = stream
       if (alive === undefined || !this.#isOther(stream)) continue
       if (!this.#isSettled(stream, now)) stall.at(stream, nowhere)
-      else if (stream.isJoined) {
+      else if (stream.isJoined && this.#mayBeServed(stream, alive)) {
         this.#handOver(stream, alive)
         replay.dataPath.thawOne(alive)
       }
@@ -101,14 +122,20 @@ export class ReplayEnd {
     return stream.alive !== undefined && stream.isJoined && !this.#options.aside.has(stream)
   }
 
+  /** One whose client is gone will be reset. */
+  #mayBeServed(stream: ReplayStream, { client }: Connection): boolean {
+    if (client !== undefined) return true
+    this.#options.departures.add(stream)
+    return stream.mayBeReset
+  }
+
   #isSettled(stream: ReplayStream, now: Millis): boolean {
-    if (stream.state === 'gone' || stream.state === 'unopened' || stream.state === 'live') return true
     if (stream.state === 'resolving') return false
     if (stream.state === 'diverged') {
       return stream.quiet || stream.comparison.end !== 'open' || this.#isSettlingLong(now)
     }
     const { alive } = stream
-    if (alive === undefined) return true
+    if (alive === undefined || !stream.isJoined) return true
     const bytes = outputOffset(alive.endReleased ? alive.released - 1 : alive.released)
     stream.want(bytes, alive.releasedHash)
     if (!stream.reach(alive.released)) return this.#endedEarly(stream)

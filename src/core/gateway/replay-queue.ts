@@ -23,7 +23,7 @@ const passedMax = 1024
 export class ReplayQueue {
   /** The newest input of each connection that no output has followed. */
   readonly #newest = new Map<ConnectionId, Queued>()
-  /** Where the newest output of each connection is. */
+  /** Where the newest output of each connection is, or its client's reset. */
   readonly #answered = new Map<ConnectionId, number>()
   #records: Queued[] = []
   #head = 0
@@ -49,10 +49,14 @@ export class ReplayQueue {
       if (input !== undefined) input.turn = { at: this.#read, place: record.output }
       this.#newest.delete(record.connection)
       this.#answered.set(record.connection, this.#read)
+    } else if (record.kind === RecordKind.reset) {
+      // Nothing answers it any more, which says nothing of when it was executed: it keeps its place.
+      this.#newest.delete(record.connection)
+      this.#answered.set(record.connection, this.#read)
     }
   }
 
-  /** Whether no output that came after this input has been seen so far. */
+  /** Whether neither output that came after this input nor its client's reset has been seen so far. */
   isUndecided({ record, at }: Queued): boolean {
     return record.kind === RecordKind.data && at > (this.#answered.get(record.connection) ?? 0)
   }

@@ -23,14 +23,17 @@ export class ReplayStream implements StreamEvents {
   readonly alive: Connection | undefined
   readonly #onProgress: () => void
   readonly #acknowledge: (received: OutputOffset) => void
+  readonly #onSent: (bytes: number) => void
+  readonly #leaving: () => void
   readonly #hash: Hash
   /**
    * `unopened`: the guest had not taken it so far in the tail; its live connection, if there is one, dials
    * again. `diverged`: its client is reset, and what its guest says is nobody's; but its input, which others
-   * may have been told of, is still sent. `gone`: finished inside the checkpoint, reset, or ambiguous:
-   * nothing is sent or awaited any more. `live`: handed over.
+   * may have been told of, is still sent. `leaving`: all of its input was sent, and its side is reset when
+   * the guest has taken that (see departures.ts). `gone`: finished inside the checkpoint, reset, or
+   * ambiguous: nothing is sent or awaited any more. `live`: handed over.
    */
-  state: 'unopened' | 'resolving' | 'joined' | 'diverged' | 'live' | 'gone' = 'unopened'
+  state: 'unopened' | 'resolving' | 'joined' | 'diverged' | 'leaving' | 'live' | 'gone' = 'unopened'
   side: StreamSide | undefined
   path: Uint8Array = new Uint8Array(0)
   /** The client as the log has it, `address:port`: it may be gone. */
@@ -40,6 +43,13 @@ export class ReplayStream implements StreamEvents {
   logged: InputOffset
   /** What the guest has, or has been sent. */
   sent: InputOffset = inputOffset(0)
+  /** Where the last byte that it was sent ends, and how much of its input the guest has acknowledged. */
+  #dataSent: InputOffset = inputOffset(0)
+  #floor: InputOffset = inputOffset(0)
+  /** It was sent bytes after the guest had said something on it for the last time. */
+  #isUnanswered = false
+  /** The guest has taken its input, or was given the time to. */
+  mayBeReset = false
   /** What the client has been given: nothing beyond it needs to be made again. */
   cap: OutputOffset = nowhere
   /** The furthest place of output that the tail so far waits for. */
@@ -69,6 +79,10 @@ export class ReplayStream implements StreamEvents {
       readonly hash: Hash, readonly pendingMax: number, readonly onProgress: () => void
       /** Output up to there has been read: a guest that is not told keeps it, and stops at some point. */
       readonly acknowledge: (received: OutputOffset) => void
+      /** Its side is to be reset as soon as its guest has taken its input. */
+      readonly leaving: () => void
+      /** So much input was given to its side. */
+      readonly onSent: (bytes: number) => void
     }
   ) {
     this.id = id
@@ -79,13 +93,15 @@ export class ReplayStream implements StreamEvents {
     this.#pendingMax = options.pendingMax
     this.#onProgress = options.onProgress
     this.#acknowledge = options.acknowledge
+    this.#onSent = options.onSent
+    this.#leaving = options.leaving
     this.comparison = new Comparison(options.hash, outputOffset(0), undefined)
   }
 
   /** The guest's side is there: input goes on at `input`, output comes from `resumesAt`. */
   join(side: StreamSide, input: InputOffset, resumesAt: OutputOffset, known: OutputHash | undefined): void {
     this.side = side
-    this.sent = input
+    this.sent = this.#dataSent = this.#floor = input
     this.comparison = new Comparison(this.#hash, resumesAt, known)
     this.state = 'joined'
     this.progressed = true
@@ -100,12 +116,36 @@ export class ReplayStream implements StreamEvents {
     this.logged = inputOffset(place + length)
     if (this.state !== 'joined' && this.state !== 'diverged') return
     this.quiet = false
-    if (record.kind === RecordKind.reset) return this.leave()
+    if (record.kind === RecordKind.reset) return this.part()
     if (this.logged <= this.sent) return
     if (record.kind === RecordKind.data) {
-      this.side?.write(record.bytes.subarray(Math.max(0, this.sent - place)))
+      const bytes = record.bytes.subarray(Math.max(0, this.sent - place))
+      this.side?.write(bytes)
+      this.#onSent(bytes.length)
+      this.#dataSent = this.logged
+      this.#isUnanswered = true
+      this.mayBeReset = false
     } else this.side?.end()
     this.sent = this.logged
+  }
+
+  /** The guest has acknowledged its input up to `floor`. */
+  noteFloor(floor: InputOffset): void {
+    if (floor > this.#floor) this.#floor = floor
+  }
+
+  /** Grows with whatever the guest does about it: takes input, or says something. */
+  get progress(): number { return this.#floor + this.comparison.regenerated }
+
+  /**
+   * Whether the guest has taken what it was sent, so that no reset undoes that. An end need not have been
+   * taken. What was acknowledged may still lie unread, unless the guest has spoken since, or `isQuiet`: it
+   * has been silent for so long that it does nothing any more.
+   */
+  hasTaken(isQuiet: boolean): boolean {
+    if (this.side === undefined) return true
+    if (this.comparison.end === 'ended' && !this.#isUnanswered) return true
+    return this.#floor >= this.#dataSent && (!this.#isUnanswered || isQuiet || this.quiet)
   }
 
   /** Its output is not what it was: see {@link state}. */
@@ -121,7 +161,22 @@ export class ReplayStream implements StreamEvents {
     this.#shortBy = Math.max(this.#shortBy, this.#asked - this.comparison.regenerated)
   }
 
-  /** Resets the guest's side; nothing is awaited of it any more. */
+  /** All input was sent, and nothing is awaited any more: the side is reset when its guest has taken that. */
+  part(): void {
+    if (this.side === undefined) return this.forget()
+    this.state = 'leaving'
+    this.comparison.takeRest()
+    this.#steer()
+    this.#leaving()
+  }
+
+  /** Its guest has taken its input, or does not: resets the side of one that is leaving. */
+  depart(): void {
+    this.mayBeReset = true
+    if (this.state === 'leaving') this.leave()
+  }
+
+  /** Resets the guest's side at once; nothing is awaited of it any more. */
   leave(): void {
     this.side?.reset()
     this.forget()
@@ -150,7 +205,7 @@ export class ReplayStream implements StreamEvents {
 
   /** Whether output up to `place` has been made again; if not, it is read on, however much is kept. */
   reach(place: OutputOffset): boolean {
-    if (this.state === 'gone' || this.state === 'live') return true
+    if (this.state === 'gone' || this.state === 'leaving' || this.state === 'live') return true
     this.#asked = place
     if (this.state === 'diverged') {
       return this.comparison.end !== 'open' || this.comparison.regenerated + this.#shortBy >= place
@@ -194,7 +249,8 @@ export class ReplayStream implements StreamEvents {
   data(bytes: Uint8Array): void {
     if (this.#live !== undefined) return this.#live.data(bytes)
     this.comparison.push(new Uint8Array(bytes))
-    const isNobodys = this.#onlyEndWanted || this.state === 'diverged'
+    this.#isUnanswered = false
+    const isNobodys = this.#onlyEndWanted || this.state === 'diverged' || this.state === 'leaving'
     if (isNobodys) this.comparison.takeRest()
     if (!this.#onlyEndWanted) this.progressed = true
     this.#acknowledge(this.comparison.regenerated)
@@ -205,6 +261,7 @@ export class ReplayStream implements StreamEvents {
   end(): void {
     if (this.#live !== undefined) return this.#live.end()
     this.progressed = true
+    this.#isUnanswered = false
     this.comparison.finish('ended')
     this.#acknowledge(this.comparison.regenerated)
     this.#onProgress()

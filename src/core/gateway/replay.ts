@@ -1,14 +1,16 @@
 import { InvariantError } from '../../base/invariant.ts'
 import {
-  inputOffset, outputOffset, type ConnectionId, type Millis, type OutputOffset
+  inputOffset, outputOffset, type ConnectionId, type InputOffset, type Millis, type OutputOffset
 } from '../ids.ts'
 import { RecordCursor } from '../record-codec.ts'
 import { RecordKind, type AdoptRecord, type LogRecord, type OpenRecord } from '../record.ts'
 import { DeferredInputs } from './deferred-inputs.ts'
+import { Departures, quietAfterMs } from './departures.ts'
 import type { Ending } from './connection.ts'
 import { ForeseenOutput } from './foreseen-output.ts'
 import { ReplayEnd } from './replay-end.ts'
 import { ReplayJoins } from './replay-joins.ts'
+import { backlogMax, ReplayBacklog } from './replay-backlog.ts'
 import type { ReplayCounts, ReplayOptions } from './replay-options.ts'
 import { ReplayQueue, type Queued } from './replay-queue.ts'
 import { Stall } from './replay-stall.ts'
@@ -16,12 +18,7 @@ import { nowhere, ReplayStream, type InputRecord } from './replay-stream.ts'
 import { SetAside } from './set-aside.ts'
 
 /** So much is read ahead to find an input's first output. */
-const window = { records: 4096, inputBytes: 32 << 20 } as const
-/**
- * So long a stream that has diverged must have been silent to be taken for done. Milliseconds; the ticks make
- * it a little longer.
- */
-const quietAfterMs = 60
+const window = { records: 4096, inputBytes: backlogMax } as const
 /** A dial that was not answered is tried again after so many milliseconds. */
 const retryMs = 20
 
@@ -36,7 +33,9 @@ const retryMs = 20
  *   tail      D(a) D(b) R(b) R(a) D(a) …
  *   sent      D(b), await R(b), D(a), await R(a), D(a) …
  *
- * An input that was never answered, as the last ones before the primary died, comes after all that were.
+ * An input that was never answered, as the last ones before the primary died, comes after all that were. But
+ * one that was not because its client reset the connection is sent in its place: it was most likely executed
+ * when it came.
  *
  * Inputs that wait so are sent before their turn when an output does not come, which may need them (see
  * replay-stall.ts). If it does not come even then, another connection may hold what it needs, as a lock of a
@@ -54,6 +53,8 @@ export class Replay {
   readonly #deferred = new DeferredInputs()
   readonly #stall: Stall
   readonly #aside: SetAside
+  readonly #departures: Departures
+  readonly #backlog: ReplayBacklog
   readonly #foreseen = new ForeseenOutput()
   readonly #counts: ReplayCounts = {
     records: 0, inputBytes: 0, kept: 0, reset: 0, diverged: 0, reordered: 0, unverifiedBytes: 0
@@ -69,13 +70,16 @@ export class Replay {
   #now: Millis
 
   constructor(options: ReplayOptions) {
-    const { port, dataPath, held } = options
+    const { port, dataPath, held, settings } = options
     this.#options = options
     this.#retried = this.#now = options.now
     this.#stall = new Stall(options.now, () => this.#deferred.sendFirst())
     this.#aside = new SetAside(options.now)
+    this.#departures = new Departures(options.now, settings)
+    this.#backlog = new ReplayBacklog(options.now, settings.replayTimeoutMs / 2)
     this.#end = new ReplayEnd({
       replay: options, streams: this.#streams, stall: this.#stall, aside: this.#aside, counts: this.#counts,
+      departures: this.#departures,
       diverge: (stream, reason) => this.#diverge(stream, reason)
     })
     this.#joins = new ReplayJoins({
@@ -86,8 +90,11 @@ export class Replay {
   }
 
   get counts(): Readonly<ReplayCounts> { return this.#counts }
-  /** Records read and not yet passed; the caller gives credit for more while it is small. */
-  get queued(): number { return this.#queue.waiting }
+  /** Whether the caller is to give credit for more of the tail. */
+  get wantsMore(): boolean {
+    return this.#queue.waiting < window.records && !this.#backlog.isFull(this.#queue.inputBytes)
+  }
+
   get finished(): boolean { return this.#finished }
   /** Whether every connection of the base has been asked about. */
   get attached(): boolean { return this.#joins.attached }
@@ -97,6 +104,11 @@ export class Replay {
     this.#cursor.reset(records)
     while (this.#cursor.next()) this.#enqueue(this.#cursor.record())
     this.#advance()
+  }
+
+  /** The restored guest has acknowledged input up to `floor`. */
+  noteFloor(connection: ConnectionId, floor: InputOffset): void {
+    this.#streams.get(connection)?.noteFloor(floor)
   }
 
   tailEnd(): void {
@@ -113,10 +125,18 @@ export class Replay {
     if (stream !== undefined) this.#press(stream, isOverdue)
     const late = this.#aside.tick(now, this.#options.settings.replayTimeoutMs)
     for (const other of late) if (this.#aside.has(other)) this.#giveUp(other)
-    if (this.#onlyAsideLeft && this.#end.beginsServingOthers()) this.#advance()
+    const hasDeparted = this.#departures.tick(now)
+    if (hasDeparted || this.#onlyAsideLeft && this.#end.beginsServingOthers()) this.#advance()
+    this.#lookAtBacklog()
     if (now - this.#retried < retryMs) return
     this.#retried = now
     this.#joins.retry()
+  }
+
+  #lookAtBacklog(): void {
+    const { wantsMore } = this
+    this.#backlog.tick(this.#now, this.#queue.inputBytes)
+    if (!wantsMore && this.wantsMore) this.#options.progress()
   }
 
   /** What can be done about a stream that has made no progress for a while. */
@@ -125,7 +145,7 @@ export class Replay {
     const { silentMs } = this.#stall
     // Where one connection waited for another's lock, the next one need not be given as long.
     const asideMs = this.#counts.reordered > 0 ? 0 : replayTimeoutMs / 2
-    const mayReorder = onDivergence === 'reset' && this.queued > 0
+    const mayReorder = onDivergence === 'reset' && this.#queue.waiting > 0
     if (silentMs >= replayTimeoutMs) this.#giveUp(stream)
     else if (stream.state === 'diverged' && silentMs >= quietAfterMs) this.#passOver(stream)
     else if (isOverdue && mayReorder && silentMs >= asideMs) this.#setAside(stream)
@@ -293,7 +313,7 @@ export class Replay {
 
   /** Whether there is room for more of the tail before something has to be passed. */
   get #readsAhead(): boolean {
-    return this.queued < window.records && this.#queue.inputBytes < window.inputBytes
+    return this.#queue.waiting < window.records && this.#queue.inputBytes < window.inputBytes
   }
 
   #passOutput(stream: ReplayStream, place: OutputOffset): boolean {
@@ -327,7 +347,7 @@ export class Replay {
     if (!this.#isResolved(stream)) return false
     if (stream.state === 'unopened') stream.forget()
     this.#deferred.send(stream)
-    if (stream.alive !== undefined || stream.state === 'gone' || stream.state === 'diverged') return true
+    if (stream.alive !== undefined || !stream.isJoined) return true
     if (stream.reachEnd()) {
       stream.leave()
       return true
@@ -344,7 +364,8 @@ export class Replay {
     const alive = dataPath.connections.get(id)
     const stream = new ReplayStream(id, service, alive, inputOffset(logged), {
       hash: port.hash, pendingMax: settings.connectionBytes, onProgress: () => this.#advance(),
-      acknowledge: received => port.acknowledge(id, received)
+      acknowledge: received => port.acknowledge(id, received),
+      onSent: bytes => this.#backlog.sent(stream, bytes), leaving: () => this.#departures.add(stream)
     })
     stream.clientAddress = client
     stream.cap = alive?.released ?? this.#givenBefore(record)
@@ -380,7 +401,9 @@ export class Replay {
   }
 
   #drop(stream: ReplayStream, ending: Ending, reason: string): void {
-    stream.leave()
+    // A guest that has said its end reads on; one that has done nothing for so long is waited for no more.
+    if (stream.comparison.end === 'ended') stream.part()
+    else stream.leave()
     this.#tellDivergence(stream, ending, reason)
   }
 

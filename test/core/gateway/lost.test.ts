@@ -306,6 +306,8 @@ void t.test('...and one whose client has gone meanwhile ends as that', t => {
   const { rig, other } = diverging('reset-all')
   other.client.resets()
   tailEnd(rig)
+  // The guest is given the time to act on what its client had sent.
+  rig.pass(200, 'b')
   t.match(rig.reported('connection-end').at(-1), { connection: { id: other.id }, ending: 'client-reset' })
   t.match(rig.gateway.lastFailover, { reset: 1 })
   t.end()

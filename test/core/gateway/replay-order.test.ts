@@ -1,26 +1,11 @@
 import t from 'tap'
 import type { GuestSettings } from '../../../src/core/gateway/settings.ts'
-import type { LogRecord } from '../../../src/core/record.ts'
-import { adopt, data, read } from './log-text.ts'
+import { adopt, data, read, reset } from './log-text.ts'
 import type { Rig } from './rig.ts'
-import { failOver, guarded, protect, serving, sync, tail, tailEnd } from './scenes.ts'
+import {
+  failOver, guarded, protect, replaying, serving, sync, tail, tailEnd, wait
+} from './scenes.ts'
 import type { Pair, Peer } from './sides.ts'
-
-/** Replays a tail into a guest that knows `count` connections of the checkpoint, whose clients are gone. */
-function replaying(
-  count: number, records: readonly LogRecord[], settings: Partial<GuestSettings> = {}
-): { readonly rig: Rig, readonly sides: readonly Peer[] } {
-  const rig = guarded(settings)
-  failOver(rig, 'attach')
-  const ids = Array.from({ length: count }, (_, i) => i + 1)
-  tail(rig, ...ids.map(id => adopt(id, 0, '')), ...records)
-  return { rig, sides: ids.map(id => rig.knows(id, 0, 0)) }
-}
-
-/** Time passes as the ticks of a gateway have it pass. */
-function wait(rig: Rig, ms: number): void {
-  for (let left = ms; left > 0; left -= 20) rig.pass(Math.min(left, 20), 'b')
-}
 
 void t.test('inputs that overlapped are sent one at a time, in the order of their first output', t => {
   const overlapped = [
@@ -48,9 +33,24 @@ void t.test('an input that was not answered any more comes after all that were',
   t.same(two?.told, ['asked'], 'the one that was answered is waited for')
   t.same([one?.told, three?.told], [[], []])
   two?.says('told')
+  t.same(one?.told, ['lo', 'st'], 'it is given time for what it was sent last')
+  wait(rig, 100)
   const end = '<reset>'
   t.same([one?.told, two?.told, three?.told], [['lo', 'st', end], ['asked', 'more', end], ['lost too', end]])
   t.equal(rig.state, 'unprotected')
+  t.match(rig.gateway.lastFailover, { diverged: 0, reordered: 0 })
+  t.end()
+})
+
+void t.test('...but in its place if its client reset the connection, for others may know of it', t => {
+  const { rig, sides: [one, two] } = replaying(2, [
+    data(1, 'incr'), data(1, 'ease'), reset(1), data(2, 'get'), read(2, 'one')
+  ])
+  t.same([one?.told, two?.told], [['incr', 'ease'], ['get']])
+  two?.says('one')
+  tailEnd(rig)
+  wait(rig, 100)
+  t.same(one?.told, ['incr', 'ease', '<reset>'])
   t.match(rig.gateway.lastFailover, { diverged: 0, reordered: 0 })
   t.end()
 })
@@ -64,6 +64,7 @@ void t.test('...unless one that was needs it', t => {
   wait(rig, 120)
   t.same([one?.told, two?.told], [['push'], ['lost']], 'all of them, for they have no order')
   three?.says('popped')
+  wait(rig, 100)
   t.equal(rig.state, 'unprotected')
   t.match(rig.gateway.lastFailover, { diverged: 0 })
   t.end()

@@ -5,8 +5,8 @@ import type {
 } from '../../../src/core/gateway/port.ts'
 import type { GuestSettings, HostSettings } from '../../../src/core/gateway/settings.ts'
 import {
-  gatewayId, generation, historyId, hostName, inputOffset, lsn, millis, noHistory, noLsn, outputHash,
-  outputOffset,
+  connectionId, gatewayId, generation, historyId, hostName, inputOffset, lsn, millis, noHistory, noLsn,
+  outputHash, outputOffset,
   type ConnectionId, type HistoryId, type Lsn, type Millis, type OutputOffset
 } from '../../../src/core/ids.ts'
 import type { AgentMessage, Envelope, GatewayMessage } from '../../../src/core/message.ts'
@@ -101,6 +101,7 @@ export class Rig {
   takes(id: number): Peer {
     const { done, events } = this.#take(`open ${id}`)
     const side = this.#peer(events)
+    this.#acknowledges(side, id, 0)
     const result: OpenResult = { ok: true, path: { side, path: new Uint8Array(0) } }
     this.turn(() => { (done as (result: OpenResult) => void)(result) })
     return side
@@ -114,6 +115,7 @@ export class Rig {
   knows(id: number, input: number, output: number, resumesAt = output): Peer {
     const { done, events } = this.#take(`attach ${id}`)
     const side = this.#peer(events)
+    this.#acknowledges(side, id, input)
     const result: AttachResult = {
       ok: true, answer: {
         known: true, side, input: inputOffset(input), output: outputOffset(output),
@@ -126,6 +128,15 @@ export class Rig {
 
   knowsNot(id: number): void {
     this.answer(`attach ${id}`, { ok: true, answer: { known: false } })
+  }
+
+  /** In a replay, what the guest acknowledges is told at once. */
+  #acknowledges(side: Peer, id: number, from: number): void {
+    let floor = from
+    side.acknowledgesTo(bytes => {
+      floor += bytes
+      if (this.gateway.failover !== undefined) this.gateway.noteFloor(connectionId(id), inputOffset(floor))
+    })
   }
 
   #peer(events: StreamEvents | undefined): Peer {

@@ -2,9 +2,9 @@ import type { FailoverPhase } from '../../../src/core/gateway/protection.ts'
 import type { GuestSettings } from '../../../src/core/gateway/settings.ts'
 import { checkpointId, generation, lsn, noHistory, noLsn, type Lsn } from '../../../src/core/ids.ts'
 import type { LogRecord } from '../../../src/core/record.ts'
-import { encodeRecords } from './log-text.ts'
+import { adopt, encodeRecords } from './log-text.ts'
 import { first, Rig } from './rig.ts'
-import type { Pair } from './sides.ts'
+import type { Pair, Peer } from './sides.ts'
 
 /** A gateway that has read its state; nobody is linked. */
 export function started(settings: Partial<GuestSettings> = {}): Rig {
@@ -114,6 +114,22 @@ export function tail(rig: Rig, ...records: readonly LogRecord[]): void {
 
 export function tailEnd(rig: Rig): void {
   rig.from('b', { type: 'tail-end', lastLsn: rig.gateway.writer.lastLsn })
+}
+
+/** Replays a tail into a guest that knows `count` connections of the checkpoint, whose clients are gone. */
+export function replaying(
+  count: number, records: readonly LogRecord[], settings: Partial<GuestSettings> = {}
+): { readonly rig: Rig, readonly sides: readonly Peer[] } {
+  const rig = guarded(settings)
+  failOver(rig, 'attach')
+  const ids = Array.from({ length: count }, (_, i) => i + 1)
+  tail(rig, ...ids.map(id => adopt(id, 0, '')), ...records)
+  return { rig, sides: ids.map(id => rig.knows(id, 0, 0)) }
+}
+
+/** Time passes as the ticks of a gateway have it pass. */
+export function wait(rig: Rig, ms: number): void {
+  for (let left = ms; left > 0; left -= 20) rig.pass(Math.min(left, 20), 'b')
 }
 
 export const two = { generation: generation(2) }

@@ -17,12 +17,20 @@ export class Peer implements StreamSide {
   /** Bytes that it does not take, as the test sets them. */
   backlog = 0
   paused = true
+  /** Whether its kernel acknowledges what is written to it. */
+  acknowledges = true
   readonly #turn: (act: () => void) => void
+  #acknowledged: ((bytes: number) => void) | undefined
   #events: StreamEvents | undefined
 
   /** `turn` runs what it says, and what is due at the end of a turn. */
   constructor(turn: (act: () => void) => void) {
     this.#turn = turn
+  }
+
+  /** Who is told of the length of all that it acknowledges. */
+  acknowledgesTo(told: (bytes: number) => void): void {
+    this.#acknowledged = told
   }
 
   /** Whom it tells. */
@@ -48,7 +56,11 @@ export class Peer implements StreamSide {
     this.#turn(() => { act(events) })
   }
 
-  write(bytes: Uint8Array): void { this.#hear(textOf(bytes)) }
+  write(bytes: Uint8Array): void {
+    this.#hear(textOf(bytes))
+    if (this.acknowledges) this.#acknowledged?.(bytes.length)
+  }
+
   end(): void { this.#hear('<end>') }
   reset(): void { this.#hear('<reset>') }
   abandon(): void { this.#hear('<abandoned>') }
