@@ -2,19 +2,21 @@ import { spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { TailgateError, messageOf } from '../base/errors.ts'
 
 /** No name of a guest begins so: each guest has a directory beside it. */
 const lockName = '.lock'
-/** How long an agent that is just ending may take to let go, in seconds. */
-const waitSeconds = 1
+/** How often one tries, and after how long again: an agent that is just ending lets go meanwhile. */
+const triesMax = 10
+const retryMs = 100
 /** The status of flock(1) when another has the lock. */
 const takenStatus = 1
 
 /**
  * The right of one agent to a data directory: the state of its guests, and the guests themselves. It is a
  * lock of the kernel's (flock(2)), which ends with the process however that ends. Node has no call for it, so
- * flock(1) takes it on a file that is open here, and leaves it there when it ends.
+ * flock(1), of util-linux or of busybox, takes it on a file that is open here, and leaves it there.
  */
 export class DataLock {
   #descriptor: number | undefined
@@ -42,7 +44,11 @@ export class DataLock {
   }
 
   async #take(directory: string): Promise<void> {
-    const { status, words } = await flock(this.#descriptor)
+    let { status, words } = await flock(this.#descriptor)
+    for (let tries = 1; status === takenStatus && tries < triesMax; tries++) {
+      await setTimeout(retryMs)
+      ;({ status, words } = await flock(this.#descriptor))
+    }
     if (status === 0) return
     const what = status === takenStatus
       ? `another agent has the data directory ${directory}: stop that one, or give this one its own data_dir`
@@ -63,7 +69,8 @@ async function openIn(directory: string): Promise<number> {
 
 /** The status with which flock(1) has ended, and why if it is neither 0 nor {@link takenStatus}. */
 function flock(descriptor: number | undefined): Promise<{ status: number | null, words: string }> {
-  const child = spawn('flock', ['--exclusive', '--timeout', String(waitSeconds), '3'], {
+  // Without the long names, and without a time, which busybox has not.
+  const child = spawn('flock', ['-x', '-n', '3'], {
     stdio: ['ignore', 'ignore', 'pipe', descriptor]
   })
   let said = ''

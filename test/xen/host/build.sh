@@ -68,7 +68,7 @@ for command in read write rm ls list watch exists; do
 done
 cp "$unpacked"/usr/libexec/xen-qemu-system-i386 "$root/usr/libexec/"
 cp "$unpacked"/{sbin/ip,usr/sbin/nft} "$root/usr/sbin/"
-cp "$unpacked/usr/bin/setpriv" "$root/usr/bin/"
+cp "$unpacked"/usr/bin/{setpriv,flock} "$root/usr/bin/"
 cp "$node" "$root/usr/bin/node"
 # What the kernel says that the first program's terminal is: nft complains if it knows nothing of that.
 mkdir -p "$root/lib/terminfo/l"
