@@ -42,6 +42,10 @@ export abstract class GatedNetwork implements GuestNetwork {
   abstract adopt(): Promise<void>
   abstract close(): Promise<void>
 
+  layGate(): Promise<void> {
+    return this.gate.inTurn(() => this.gate.lay())
+  }
+
   open(): Promise<void> {
     return this.gate.open()
   }

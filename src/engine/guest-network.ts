@@ -14,6 +14,8 @@ export interface GuestNetwork {
    * Rejects with E_ENGINE.
    */
   prepare(): Promise<void>
+  /** Lays the gate, shut, once more, for somebody may have taken it away. Rejects with E_ENGINE. */
+  layGate(): Promise<void>
   /**
    * Lays the gate, shut, before a device that is there already, with somebody's guest behind it. A tap is
    * only then put on the bridge, and {@link close} takes it off again; a vif must be on it. Rejects with

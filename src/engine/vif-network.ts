@@ -56,7 +56,7 @@ export class VifNetwork extends GatedNetwork {
     return this.gate.inTurn(async () => {
       await this.bridge.check()
       await this.bridge.readyToAnnounce()
-      await this.#layGate()
+      await this.#lay()
     })
   }
 
@@ -67,7 +67,7 @@ export class VifNetwork extends GatedNetwork {
       await this.bridge.check()
       await this.#checkDevice()
       await this.bridge.readyToAnnounce()
-      await this.#layGate()
+      await this.#lay()
     })
   }
 
@@ -86,7 +86,7 @@ export class VifNetwork extends GatedNetwork {
 
   protected get isDown(): boolean { return this.#isDown }
 
-  async #layGate(): Promise<void> {
+  async #lay(): Promise<void> {
     await this.gate.lay()
     // One that comes later is set up by Xen's script; one that is down was left so by a process before.
     this.#isDown = (await this.#present()).some(({ flags }) => !flags.includes('UP'))

@@ -11,8 +11,10 @@ export interface XenStandbyOptions {
   readonly ownLock: () => Promise<readonly string[]>
   /** Is told the configuration of the domain before it is made; throws to refuse it. */
   readonly check: (json: string) => void
-  /** The gate must be there, and shut, before Xen makes the domain's network card, and before that runs. */
+  /** The gate must be there, and shut, before Xen makes the domain's network card... */
   readonly prepareNetwork: () => Promise<void>
+  /** ...and before that runs: a failover waits for this. */
+  readonly layGate: () => Promise<void>
   /** An agent after this one will find this domain: under the guest's name, too, if it came up meanwhile. */
   readonly claim: (id: number) => Promise<void>
   /** No image here can be restored any more, until another one has been absorbed. */
@@ -71,7 +73,7 @@ export class XenStandby {
       throw new TailgateError('E_IMAGE', 'the standby domain is not what this checkpoint would be')
     }
     // Laid when the stream began, hours ago; nothing else keeps the domain off the wire when it comes up.
-    await this.#options.prepareNetwork()
+    await this.#options.layGate()
     if (this.#receiver !== receiver) throw new TailgateError('E_ENGINE', 'the standby domain has gone')
     this.#receiver = undefined
     return await receiver.release()

@@ -72,6 +72,7 @@ export class XenEngine implements Engine {
     this.#standby = new XenStandby({
       xl: this.#xl, domain, check: json => { this.#check(json) }, claim: id => this.#claim.take(id),
       ownLock: () => ownLock(directory), prepareNetwork: () => network.prepare(),
+      layGate: () => network.layGate(),
       lost: reason => { this.onStandbyLost?.(reason) }
     })
     if (checkpoints === 'remus') this.absorb = image => this.#standby.absorb(image)

@@ -103,8 +103,8 @@ class Host {
     }
     return {
       device: 'guest0', onFailure: undefined, renewLease: ms => { this.gate.push(`lease ${ms}`) },
-      prepare: told('prepare'), adopt: told('adopt'), open: told('open'), shut: told('shut'),
-      announce: told('announce'), close: told('close')
+      prepare: told('prepare'), layGate: told('gate'), adopt: told('adopt'),
+      open: told('open'), shut: told('shut'), announce: told('announce'), close: told('close')
     }
   }
 }

@@ -53,7 +53,7 @@ async function host(t: Test): Promise<Host> {
   const done = (): Promise<void> => Promise.resolve()
   const network: GuestNetwork = {
     device: 'guest0', onFailure: undefined, renewLease: () => undefined,
-    prepare: done, adopt: done, open: done, shut: done, announce: done, close: done
+    prepare: done, layGate: done, adopt: done, open: done, shut: done, announce: done, close: done
   }
   const engine = new XenEngine({
     domain: 'guest', config: undefined, network, bridge, mac, checkpoints: 'remus',

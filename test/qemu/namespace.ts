@@ -102,6 +102,11 @@ export class TapInNamespace implements GuestNetwork {
     await this.#ip('neighbour', 'flush', 'dev', 'guests')
   }
 
+  async layGate(): Promise<void> {
+    this.#told('gate')
+    await this.#ip('link', 'set', this.device, 'down')
+  }
+
   adopt(): Promise<void> {
     this.#told('adopt')
     this.#adopted = true

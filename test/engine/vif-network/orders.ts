@@ -128,6 +128,18 @@ void t.test('where another program took the gate away the device is down', async
   t.same(await scene.passes(5000), shut)
 })
 
+void t.test('a gate that another program took away is laid once more', async (t) => {
+  const domain = await gateAlone(t)
+  const scene = domain.comesUp()
+  nft('flush ruleset')
+  await scene.untilPasses(true, 1)
+  await scene.network.layGate()
+  t.same(await scene.passes(1000), shut)
+  t.match(lineOf(), isUp, 'the device is not touched')
+  await scene.network.open()
+  await scene.untilPasses(true, 2000)
+})
+
 void t.test('that a device goes before it can be set is no failure', async (t) => {
   t.notOk(isThere())
   await setWhereThere(vif, 'taken down', ['down'])
