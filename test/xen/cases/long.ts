@@ -1,20 +1,19 @@
 import t from 'tap'
-import type { HostName } from '../../lab/cluster.ts'
+import type { Cluster, HostName } from '../../lab/cluster.ts'
 import { allRight, begin } from '../../qemu/lab-load.ts'
+import type { RedisLoad } from '../../redis-load/redis-load.ts'
 import { figuresOf, xenCluster, type XenCluster } from '../xen-cluster.ts'
 
-// Failovers in a row at different intervals of checkpoints, at random moments, and after a random number of
-// checkpoints: half of them between two checkpoints, the other half while the domain stands still for one.
+// Failovers in a row at different intervals of checkpoints: half of them at any moment between two, the other
+// half while the domain stands still for one, after a random number of them.
 
 const rounds = Number(process.env.TAILGATE_TEST_ROUNDS ?? '4')
 const intervals = ['500ms', '2s', '5s', '30s'] as const
 const msMax = 90 * 60_000
 t.setTimeout(msMax)
 t.comment(`timeout=${msMax}`)
-/** So many checkpoints, or fewer, count after the first one before the host dies. */
+/** So many checkpoints, or fewer, count before the one during which the host dies. */
 const checkpointsMax = 2
-/** A moment between two checkpoints is chosen from so many replies. */
-const killWithinReplies = 800
 /** How long it may take until the domain stands still once more, in milliseconds. */
 const stillMsMax = 90_000
 
@@ -30,11 +29,12 @@ for (const [n, interval] of intervals.entries()) {
     })
     for (let round = 0; round < share; round++) {
       const host = round % 2 === 0 ? 'host-a' : 'host-b'
-      for (let left = atRandom(checkpointsMax); left > 0; left--) await cluster.nextCheckpoint()
-      if (round % 2 === 0) await load.answers(atRandom(killWithinReplies))
+      if (round % 2 === 0) await someMoment(cluster, load)
       else await standsStill(made, host)
+      const before = stored(cluster, host)
       t.match(await cluster.failOverFrom(host), { from: host }, `round ${round + 1}`)
       allRight(t, await load.heard())
+      if (stored(cluster, host) === before) t.comment('no checkpoint was stored between order and death')
       figuresOf(t, cluster, host)
       if (round + 1 < share) await cluster.bringBack(host)
     }
@@ -50,7 +50,22 @@ function atRandom(max: number): number {
   return Math.floor(Math.random() * (max + 1))
 }
 
+/** Resolves at a random moment of the time between two checkpoints, as long as that is. */
+async function someMoment(cluster: Cluster, load: RedisLoad): Promise<void> {
+  await cluster.nextCheckpoint()
+  const { answered } = await load.figures()
+  await cluster.nextCheckpoint()
+  const between = (await load.figures()).answered - answered
+  await load.answers(atRandom(between))
+}
+
+/** How many checkpoints the backup has stored of a host's guest. */
+function stored(cluster: Cluster, host: HostName): number {
+  return cluster.process(host).log.all('checkpoint.stored').length
+}
+
 /** Resolves when the domain of a host has been seen standing still for a checkpoint. */
-async function standsStill({ machines }: XenCluster, host: HostName): Promise<void> {
+async function standsStill({ cluster, machines }: XenCluster, host: HostName): Promise<void> {
+  for (let left = atRandom(checkpointsMax); left > 0; left--) await cluster.nextCheckpoint()
   await machines.host(host).run('until xl list guest | grep -q -- " ---ss*-"; do :; done', stillMsMax)
 }
