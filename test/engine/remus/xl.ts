@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { growPipe } from '../../../src/net/libc.ts'
 import { libxcRecord, libxlRecord, recordAt, type StreamRecord } from '../../xen/vectors/walk.ts'
+import { hugeBytes, largeBytes } from './orders.ts'
 
 // Stands in for `xl remus` where there is no Xen: writes a stream that a real one has written into a real
 // pipe, one checkpoint for each order of the test, and says when the domain stands and runs. As
@@ -28,14 +29,22 @@ function fifo(name: string): string {
   return path
 }
 
-/** Where each checkpoint begins, where libxc's part of it ends, and where it ends. */
-function checkpoints(): readonly { readonly from: number, readonly runs: number, readonly to: number }[] {
-  const found: { from: number, runs: number, to: number }[] = []
-  let [from, runs] = [0, 0]
+/** Where a checkpoint begins, its last record of pages, where libxc's part of it ends, and where it ends. */
+interface Checkpoint {
+  readonly from: number
+  readonly pages: Pick<StreamRecord, 'at' | 'end'>
+  readonly runs: number
+  readonly to: number
+}
+
+function checkpoints(): readonly Checkpoint[] {
+  const found: Checkpoint[] = []
+  let [from, runs, pages] = [0, 0, { at: 0, end: 0 }]
   for (let one: StreamRecord | undefined; (one = recordAt(vector, one)) !== undefined;) {
+    if (one.layer === 'libxc' && one.type === libxcRecord.pageData) pages = one
     if (one.layer === 'libxc' && one.type === libxcRecord.checkpoint) runs = one.end
     if (one.layer !== 'libxl' || one.type !== libxlRecord.checkpointEnd) continue
-    found.push({ from, runs, to: one.end })
+    found.push({ from, pages, runs, to: one.end })
     from = one.end
   }
   return found
@@ -62,6 +71,14 @@ function write(from: number, to: number): void {
   writeAll(pipe, vector.subarray(Math.max(from, aheadBytes), to))
 }
 
+/** What the domain stands for in a checkpoint, with its pages so often that it has so many bytes. */
+function writeGrown({ from, pages, runs }: Checkpoint, bytes: number): void {
+  const record = vector.subarray(pages.at, pages.end)
+  write(from, pages.end)
+  for (let left = bytes; left > 0; left -= record.length) writeAll(pipe, record)
+  write(pages.end, runs)
+}
+
 const [data, answers] = [fifo('data'), fifo('answers')]
 const reading = openSync(data, constants.O_RDONLY | constants.O_NONBLOCK)
 const pipe = openSync(data, 'w')
@@ -83,12 +100,16 @@ try {
     const order = nextOrder()
     if (order === 'q') break
     say(`stands ${number}`)
-    const { from, runs, to } = others[(number - 1) % others.length] ?? { from: 0, runs: 0, to: 0 }
-    if (order === 'c') write(from, runs)
-    else writeAll(pipe, tiny.subarray(0, 8))
+    const checkpoint = others[(number - 1) % others.length]
+    if (checkpoint === undefined) throw new Error('the vector has no checkpoint after the first pass')
+    const { from, runs, to } = checkpoint
+    const isTiny = order === 't' || order === 'e'
+    if (isTiny) writeAll(pipe, tiny.subarray(0, 8))
+    else if (order === 'c') write(from, runs)
+    else writeGrown(checkpoint, order === 'l' ? largeBytes : hugeBytes)
     say(`runs ${number}`)
-    if (order === 'c') write(runs, to)
-    else writeAll(pipe, (order === 't' ? tiny : emulated).subarray(8))
+    if (isTiny) writeAll(pipe, (order === 't' ? tiny : emulated).subarray(8))
+    else write(runs, to)
   }
   process.stderr.write('Told to end\n')
 } catch {
