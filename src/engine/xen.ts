@@ -32,6 +32,8 @@ export interface XenEngineOptions {
   readonly directory: string
   /** Where its services listen, `host:port` each: its own addresses, the same on every host. */
   readonly endpoints: readonly string[]
+  /** Told why the next image has all of the memory, where no checkpoint has failed. */
+  notice?(text: string): void
 }
 
 /**
@@ -298,6 +300,7 @@ export class XenEngine implements Engine {
     const present = this.#images
     if (present !== undefined) {
       if (builds && !present.over && present.periodMs === periodMs) return present
+      this.#tellEnd(builds, present)
       await present.close('a checkpoint after it does not build on it')
     }
     await this.#xl.othersGone(domain)
@@ -309,6 +312,13 @@ export class XenEngine implements Engine {
     this.#images = images
     void this.#lookForStandstill(images)
     return images
+  }
+
+  /** A stream that ended within an image was told of when that failed. */
+  #tellEnd(builds: boolean, { failure }: RemusImages): void {
+    if (!builds || failure === undefined) return
+    const what = 'the stream of checkpoints ended between two images, and the next one has all of the memory'
+    this.#options.notice?.(`${what}: ${failure.message}`)
   }
 
   /** An xl that died at the wrong moment leaves a domain that nobody lets run on. */
