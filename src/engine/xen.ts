@@ -3,6 +3,7 @@ import { invariant } from '../base/invariant.ts'
 import type { GuestCondition } from '../core/message.ts'
 import type { CheckpointRequest } from '../core/agent/port.ts'
 import type { Engine } from './engine.ts'
+import { asEngineError } from './engine-error.ts'
 import type { GuestNetwork } from './guest-network.ts'
 import { RemusImages } from './remus-images.ts'
 import { XenClaim } from './xen-claim.ts'
@@ -77,7 +78,11 @@ export class XenEngine implements Engine {
       layGate: () => network.layGate(),
       lost: reason => { this.onStandbyLost?.(reason) }
     })
-    if (checkpoints === 'remus') this.absorb = image => this.#standby.absorb(image)
+    if (checkpoints === 'remus') {
+      this.absorb = image => this.#standby.absorb(image).catch((error: unknown) => {
+        throw asEngineError(error, 'the image could not be taken into the standby domain')
+      })
+    }
     network.onFailure = reason => { this.#networkFailed(reason) }
   }
 
@@ -141,12 +146,10 @@ export class XenEngine implements Engine {
 
   async restore(image: AsyncIterable<Uint8Array>): Promise<void> {
     this.#mustBeAbsent()
-    const { part, bytes, close } = await openPart(image)
     try {
-      if (this.#options.checkpoints === 'remus') this.#holdDomain(await this.#standby.release(part))
-      else await this.#restoreSaved(bytes)
-    } finally {
-      await close()
+      await this.#restore(image)
+    } catch (error) {
+      throw asEngineError(error, 'the domain could not be put in place')
     }
   }
 
@@ -214,6 +217,16 @@ export class XenEngine implements Engine {
     await this.#claim.take('any')
     await this.#xl.create(config)
     mustFit(await this.#xl.describe(this.#place.domain), this.#place)
+  }
+
+  async #restore(image: AsyncIterable<Uint8Array>): Promise<void> {
+    const { part, bytes, close } = await openPart(image)
+    try {
+      if (this.#options.checkpoints === 'remus') this.#holdDomain(await this.#standby.release(part))
+      else await this.#restoreSaved(bytes)
+    } finally {
+      await close()
+    }
   }
 
   async #restoreSaved(bytes: AsyncIterable<Uint8Array>): Promise<void> {

@@ -6,7 +6,7 @@ import type { Engine } from '../../src/engine/engine.ts'
 import { RemusImages } from '../../src/engine/remus-images.ts'
 import { xenHeaderBytes } from '../../src/engine/xen-image.ts'
 import { XenStream } from '../../src/engine/xen-stream.ts'
-import { hugeBytes, largeBytes, type Order } from './remus/orders.ts'
+import { grownBytes, type Order } from './remus/orders.ts'
 import { StandIn } from './remus/stand-in.ts'
 
 // Checkpoints of `xl remus` that are not sent as fast as they come: the domain never stands for that. A
@@ -98,7 +98,7 @@ void t.test(waiting, async (t) => {
   t.notOk(images.over)
   const second = Buffer.concat([taken, await rest(pieces)])
   const third = await rest(image(begun, 'c'))
-  t.ok(third.length > 2 * largeBytes, 'those for which nobody had asked')
+  t.ok(third.length > 2 * grownBytes.l, 'those for which nobody had asked')
   t.same(checkpointsIn([first, second, third]), [0, 1, 2, 3, 4, 5], 'nothing is lost or added')
 })
 
@@ -138,7 +138,7 @@ function pumped(begun: Begun, spoolBytes: number) {
 void t.test('a checkpoint of any length waits in the spool for a slow link; the domain runs', async (t) => {
   const begun = await begin(t)
   await firstImage(begun)
-  const { heard, done, taken, drain } = pumped(begun, 2 * hugeBytes)
+  const { heard, done, taken, drain } = pumped(begun, 2 * grownBytes.h)
   await begun.xl.until('runs 2')
   await taken
   t.same(heard, [], 'nothing of it has been sent')

@@ -1,15 +1,19 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { closeSync, constants, openSync, readFileSync, readSync, writeSync } from 'node:fs'
+import {
+  closeSync, constants, existsSync, openSync, readFileSync, readSync, writeSync
+} from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { growPipe } from '../../../src/net/libc.ts'
 import { libxcRecord, libxlRecord, recordAt, type StreamRecord } from '../../xen/vectors/walk.ts'
-import { hugeBytes, largeBytes } from './orders.ts'
+import { grownBytes, type Order } from './orders.ts'
 
 // Stands in for `xl remus` where there is no Xen: writes a stream that a real one has written into a real
 // pipe, one checkpoint for each order of the test, and says when the domain stands and runs. As
 // libxl-save-helper does, it lets the domain run on when the pipe has taken libxc's CHECKPOINT, and when
-// nobody reads the pipe any more. With STAND_IN_AHEAD a checkpoint has begun before anybody reads.
+// nobody reads the pipe any more. With STAND_IN_AHEAD a checkpoint has begun before anybody reads; with
+// STAND_IN_PERIOD there is one in each period, as with a real one. What a file `memory` of the directory says
+// is in the last page of each.
 //
 //   test ── FIFO orders ──► this ── FIFO data ──► COMMAND, and whoever opens its descriptor
 //   test ◄── FIFO journal ── this ◄── FIFO answers ── COMMAND
@@ -57,9 +61,14 @@ const journal = openSync(join(directory, 'journal'), 'w')
 const orders = openSync(join(directory, 'orders'), 'r')
 const say = (what: string): void => { writeSync(journal, `${what}\n`) }
 
-function nextOrder(): string {
+function nextOrder(): Order {
+  if (process.env.STAND_IN_PERIOD !== undefined) {
+    const periodMs = Number(process.argv[process.argv.indexOf('-i') + 1])
+    execFileSync('sleep', [String(periodMs / 1000)])
+    return 'm'
+  }
   const letter = Buffer.alloc(1)
-  return readSync(orders, letter) === 0 ? 'q' : letter.toString()
+  return readSync(orders, letter) === 0 ? 'q' : letter.toString() as Order
 }
 
 function writeAll(pipe: number, bytes: Uint8Array): void {
@@ -69,6 +78,14 @@ function writeAll(pipe: number, bytes: Uint8Array): void {
 /** The first of it may have been written ahead. */
 function write(from: number, to: number): void {
   writeAll(pipe, vector.subarray(Math.max(from, aheadBytes), to))
+}
+
+/** What the domain has in its memory now becomes a part of this checkpoint. */
+function remember({ pages }: Checkpoint): void {
+  const memory = join(directory, 'memory')
+  if (!existsSync(memory)) return
+  const bytes = readFileSync(memory)
+  bytes.copy(vector, pages.end - bytes.length)
 }
 
 /** What the domain stands for in a checkpoint, with its pages so often that it has so many bytes. */
@@ -103,10 +120,11 @@ try {
     const checkpoint = others[(number - 1) % others.length]
     if (checkpoint === undefined) throw new Error('the vector has no checkpoint after the first pass')
     const { from, runs, to } = checkpoint
+    remember(checkpoint)
     const isTiny = order === 't' || order === 'e'
     if (isTiny) writeAll(pipe, tiny.subarray(0, 8))
     else if (order === 'c') write(from, runs)
-    else writeGrown(checkpoint, order === 'l' ? largeBytes : hugeBytes)
+    else writeGrown(checkpoint, grownBytes[order])
     say(`runs ${number}`)
     if (isTiny) writeAll(pipe, (order === 't' ? tiny : emulated).subarray(8))
     else write(runs, to)
