@@ -3,7 +3,7 @@ import type { Cluster } from '../../lab/cluster.ts'
 import { allRight, begin } from '../../qemu/lab-load.ts'
 import { FrameCount } from '../frame-count.ts'
 import type { XenHost } from '../host.ts'
-import { guestMac, xenCluster } from '../xen-cluster.ts'
+import { domainStands, guestMac, standsStill, xenCluster } from '../xen-cluster.ts'
 
 // What may die on the primary's host while the domain lives: the sender of its checkpoints, and the agent.
 
@@ -14,7 +14,6 @@ const countMsMax = 90_000
 /** Says which processes send checkpoints. */
 const findSender = 'for pid in $(pidof xl); do '
   + 'tr "\\0" " " </proc/$pid/cmdline | grep -q " remus " && printf "%s " $pid; done; true'
-const domainStands = 'xl list guest | grep -q -- " ---ss*-"'
 /** A domain stands for some tenths of a second; it may run again before its sender is dead. */
 const triesMax = 5
 
@@ -74,7 +73,7 @@ async function killWhileItStands(cluster: Cluster, host: XenHost): Promise<boole
   for (let tries = 0; tries < triesMax; tries++) {
     const since = cluster.log.count
     const sender = await host.run(findSender)
-    await host.run(`until ${domainStands}; do :; done; kill -KILL ${sender}`, countMsMax)
+    await standsStill(host, `kill -KILL ${sender}`)
     const stillStands = await host.run(`${domainStands} && echo yes || true`)
     if (stillStands.includes('yes')) return true
     await cluster.isProtected(since)
