@@ -12,8 +12,11 @@ t.comment(`timeout=${msMax}`)
 /** How often a host is killed: a fifth as often as in the long run, since each time takes minutes. */
 const rounds = Math.ceil(Number(process.env.TAILGATE_TEST_ROUNDS ?? '1') / 5)
 const load = { transactionsEach: 90, killWithinEvents: 300 } as const
-/** What PostgreSQL and its files take. */
-const memoryMiB = 192
+/**
+ * What PostgreSQL, its files and its programs take. With less, the programs' pages are read from the disk
+ * again and again: PostgreSQL hardly answers then, and at last a part of it is killed.
+ */
+const memoryMiB = 256
 
 /** The example of an operator, with more memory, and with the disk that is a comment there. */
 function withDisk(text: string): string {
