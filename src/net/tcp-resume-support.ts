@@ -10,22 +10,27 @@ import {
   enterRepair, leaveRepair, newSocket, selectQueue, sendQueue, setQueueSequence
 } from './tcp-repair.ts'
 
-/** What is tried, and what is lost without it. */
+const unjoined = 'guests are served and their input is replicated, but they are not protected: '
+  + 'connections of a restored guest cannot be joined'
+
+/** What is tried, and what can and cannot be done without it. */
 const consequences = {
-  calls: 'connections of a restored guest cannot be joined',
-  info: 'the log keeps all input until its connection has finished',
-  mark: 'connections of a restored guest cannot be joined',
-  repair: 'connections of a restored guest cannot be joined',
-  probe: 'connections of a restored guest cannot be joined',
-  capture: 'connections of a restored guest cannot be joined',
-  shield: 'connections of a restored guest cannot be joined',
-  redirect: 'clients that a REDIRECT rule brought cannot be told apart by where they wanted to go',
-  transparent: 'a guest cannot see the addresses of its clients'
+  calls: unjoined,
+  info: unjoined,
+  mark: unjoined,
+  repair: unjoined,
+  probe: unjoined,
+  capture: unjoined,
+  shield: unjoined,
+  redirect: 'clients that a REDIRECT rule brought are told apart by the ports that they came to, one for '
+    + 'each service, not by where they wanted to go',
+  transparent: "guests see the gateway's address in place of their clients': services cannot have the source "
+    + "'client'"
 } as const
 
 export type SupportPartName = keyof typeof consequences
 
-/** One part, and in a sentence each why it does not work and what follows from that. */
+/** One part, and in a sentence each why it does not work and what can still be done. */
 export type SupportPart =
   | { readonly part: SupportPartName, readonly ok: true }
   | { readonly part: SupportPartName, readonly ok: false, readonly missing: string, readonly without: string }
@@ -69,9 +74,18 @@ export async function checkTcpResume(options: SupportOptions): Promise<TcpResume
   return { parts, resumes: parts.every(({ part, ok }) => ok || !needed.includes(part)) }
 }
 
-/** What does not work, for people; empty if everything does. */
+/** What does not work and why, for people; empty if everything does. Parts with the same reason share it. */
 export function missingText({ parts }: TcpResumeSupport): string {
-  return parts.flatMap((part) => part.ok ? [] : [`${part.part}: ${part.missing}`]).join('; ')
+  const named = new Map<string, SupportPartName[]>()
+  for (const part of parts) {
+    if (!part.ok) named.set(part.missing, [...named.get(part.missing) ?? [], part.part])
+  }
+  return [...named].map(([missing, names]) => `${names.join(', ')}: ${missing}`).join('; ')
+}
+
+/** What can still be done without that, for people; empty if everything works. */
+export function withoutText({ parts }: TcpResumeSupport): string {
+  return [...new Set(parts.flatMap((part) => part.ok ? [] : [part.without]))].join('; ')
 }
 
 function tried(part: SupportPartName, attempt: () => void): SupportPart {
