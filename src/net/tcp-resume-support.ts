@@ -37,7 +37,7 @@ export type SupportPart =
 
 export interface TcpResumeSupport {
   readonly parts: readonly SupportPart[]
-  /** Connections of a restored guest can be joined. */
+  /** Connections of a restored guest with an address of this family can be joined. */
   readonly resumes: boolean
 }
 
@@ -45,6 +45,8 @@ export interface TcpResumeSupport {
 const needed: readonly SupportPartName[] = ['calls', 'info', 'mark', 'repair', 'probe', 'capture', 'shield']
 
 export interface SupportOptions {
+  /** Of the guest's addresses. A kernel may have one and not the other. */
+  readonly family: 4 | 6
   /** Where packages come from. */
   readonly load?: LoadPackage
   /** The program of nftables. */
@@ -59,17 +61,18 @@ export interface SupportOptions {
  * mark, a raw socket, a capture, a table of nftables. Leaves nothing behind.
  */
 export async function checkTcpResume(options: SupportOptions): Promise<TcpResumeSupport> {
-  const { load = installedPackage } = options
+  const { family, load = installedPackage } = options
+  const withSocket = (attempt: (socket: number) => void): void => tryWithSocket(family, load, attempt)
   const parts: SupportPart[] = [
     tried('calls', () => { libc(load) }),
-    tried('info', () => withSocket(load, (socket) => { tcpInfo(socket) })),
-    tried('mark', () => withSocket(load, (socket) => tryMark(socket, options.mark))),
-    tried('repair', () => withSocket(load, tryRepair)),
-    tried('probe', () => tryProbe(load)),
+    tried('info', () => withSocket((socket) => { tcpInfo(socket) })),
+    tried('mark', () => withSocket((socket) => tryMark(socket, options.mark))),
+    tried('repair', () => withSocket(tryRepair)),
+    tried('probe', () => tryProbe(family, load)),
     tried('capture', () => tryCapture(load)),
     await triedShield(options),
-    tried('redirect', () => withSocket(load, tryRedirect)),
-    tried('transparent', () => withSocket(load, (socket) => setTransparent(socket, 4)))
+    tried('redirect', () => withSocket((socket) => tryRedirect(socket, family))),
+    tried('transparent', () => withSocket((socket) => setTransparent(socket, family)))
   ]
   return { parts, resumes: parts.every(({ part, ok }) => ok || !needed.includes(part)) }
 }
@@ -97,10 +100,10 @@ function tried(part: SupportPartName, attempt: () => void): SupportPart {
   }
 }
 
-async function triedShield({ nft, mark, shieldName }: SupportOptions): Promise<SupportPart> {
+async function triedShield({ family, nft, mark, shieldName }: SupportOptions): Promise<SupportPart> {
   const shield = new RstShield({ name: shieldName, mark, ...nft === undefined ? {} : { nft } })
   try {
-    await shield.arm(['127.0.0.1', '::1'])
+    await shield.arm([family === 4 ? '127.0.0.1' : '::1'])
     await shield.disarm()
     return { part: 'shield', ok: true }
   } catch (error) {
@@ -108,9 +111,9 @@ async function triedShield({ nft, mark, shieldName }: SupportOptions): Promise<S
   }
 }
 
-function withSocket(load: LoadPackage, attempt: (socket: number) => void): void {
+function tryWithSocket(family: 4 | 6, load: LoadPackage, attempt: (socket: number) => void): void {
   libc(load)
-  const socket = newSocket(4)
+  const socket = newSocket(family)
   try {
     attempt(socket)
   } finally {
@@ -130,10 +133,10 @@ function tryRepair(socket: number): void {
   leaveRepair(socket)
 }
 
-function tryProbe(load: LoadPackage): void {
+function tryProbe(family: 4 | 6, load: LoadPackage): void {
   const sender = new RawSender(load)
   try {
-    sender.open(4)
+    sender.open(family)
   } finally {
     sender.close()
   }
@@ -144,9 +147,9 @@ function tryCapture(load: LoadPackage): void {
 }
 
 /** A kernel with address translation finds none for this socket; one without does not know the question. */
-function tryRedirect(socket: number): void {
+function tryRedirect(socket: number, family: 4 | 6): void {
   try {
-    originalDestination(socket, 4)
+    originalDestination(socket, family)
   } catch (error) {
     const code = codeOfCall(error)
     if (code === 'ENOENT' || code === 'ENOTCONN') return

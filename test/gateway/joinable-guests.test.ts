@@ -4,11 +4,15 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { inNamespace, run } from '../namespace.ts'
 
+const withoutIpv6 = new URL('../net/without-ipv6.ts', import.meta.url).href
+const without6 = ['env', `NODE_OPTIONS=--import=tsx --import=${withoutIpv6}`]
 const program = fileURLToPath(new URL('joinable.ts', import.meta.url))
 
 interface Found {
   readonly guests: readonly string[]
-  readonly lines: readonly { readonly event: string, readonly missing: string, readonly without: string }[]
+  readonly lines: readonly {
+    readonly event: string, readonly family: string, readonly missing: string, readonly without: string
+  }[]
 }
 
 /** A guest with hosts and one service. */
@@ -28,9 +32,9 @@ function find(t: Test, guests: readonly string[], ...words: readonly string[]): 
 
 if (inNamespace(t, fileURLToPath(import.meta.url))) {
   void t.test('where everything works, guests can be joined, and one line says so', (t) => {
-    const { guests, lines } = find(t, [guest('a', '10.0.0.5:7'), guest('b', '10.0.0.6:7', 'off')])
+    const { guests, lines } = find(t, [guest('a', '10.0.0.5:7'), guest('b', '[fd00::6]:7', 'off')])
     t.same(guests, ['a'])
-    t.match(lines, [{ event: 'resume.possible' }])
+    t.match(lines, [{ event: 'resume.possible', family: 'IPv4' }])
     t.equal(lines.length, 1)
     // Whether the kernel translates addresses is the machine's affair.
     for (const { missing, without } of lines) t.equal(missing === '', without === '')
@@ -42,12 +46,36 @@ if (inNamespace(t, fileURLToPath(import.meta.url))) {
     const { guests, lines } = find(t, [guest('a', '10.0.0.5:7')], ...weak)
     t.same(guests, [])
     t.match(lines, [{
-      event: 'resume.impossible', missing: /^mark: .*; capture: .*cap_net_raw/,
+      event: 'resume.impossible', family: 'IPv4', missing: /^mark: .*; capture: .*cap_net_raw/,
       without: 'guests are served and their input is replicated, but they are not protected: '
         + "connections of a restored guest cannot be joined; guests see the gateway's address in place of "
         + "their clients': services cannot have the source 'client'"
     }])
     t.equal(lines.length, 1)
+    t.end()
+  })
+
+  void t.test('without IPv6, guests with IPv4 addresses are joined, and IPv6 is told only to those', (t) => {
+    const four = guest('four', '10.0.0.5:7')
+    const { lines: [line, ...more], ...found } = find(t, [four], ...without6)
+    t.match([found.guests, line?.event, line?.family], [['four'], 'resume.possible', 'IPv4'])
+    t.notMatch(line?.missing, /IPv6/)
+    t.same(more, [])
+    const { guests, lines } = find(t, [four, guest('six', '[fd00::5]:7')], ...without6)
+    t.same(guests, ['four'])
+    t.match(lines, [
+      { event: 'resume.possible', family: 'IPv4' },
+      { event: 'resume.impossible', family: 'IPv6', missing: /no IPv6/, without: /not protected/ }
+    ])
+    t.end()
+  })
+
+  void t.test('a host name counts as the address that it has, and as IPv4 where it has none', (t) => {
+    const script = 'echo fd00::7 named >"$0" && mount --bind "$0" /etc/hosts && exec "$@"'
+    const named = ['unshare', '-m', 'sh', '-c', script, join(t.testdirName, 'hosts')]
+    const { guests, lines } = find(t, [guest('a', 'named:7'), guest('b', 'no-name.invalid:7')], ...named)
+    t.same(guests, ['a', 'b'])
+    t.same(lines.map(({ family }) => family), ['IPv4', 'IPv6'])
     t.end()
   })
 
