@@ -103,6 +103,24 @@ if (inNamespace(t, fileURLToPath(import.meta.url))) {
     t.end()
   })
 
+  void t.test('with the two capabilities as ambient ones root is not needed', (t) => {
+    // Only root can become another user here; in a user namespace anybody can be called one.
+    const nobody = ['-Un', '--map-user=65534', '--map-group=65534', '--keep-caps']
+    const up = ['sh', '-c', 'ip link set lo up && exec "$@"', 'sh']
+    const two = '=-all,+net_admin,+net_raw'
+    const setpriv = ['setpriv', `--inh-caps${two}`, `--ambient-caps${two}`, `--bounding-set${two}`]
+    const words = [...nobody, ...up, ...setpriv]
+    const says = run('unshare', ...words, 'sh', '-c', 'id -u; grep ^Cap /proc/self/status')
+    const sets = ['Inh', 'Prm', 'Eff', 'Bnd', 'Amb'].map((set) => `Cap${set}:\t0000000000003000\n`)
+    t.equal(says, `65534\n${sets.join('')}`, 'CAP_NET_ADMIN is bit 12, CAP_NET_RAW 13')
+    for (const family of [4, 6] as const) {
+      const { parts, resumes } = checkIn(['unshare', ...words], family)
+      t.same(parts.filter(({ part, ok }) => !ok && part !== 'redirect'), [])
+      t.equal(resumes, true)
+    }
+    t.end()
+  })
+
   void t.test('the shield: armed twice, found by a later process, taken away once', async (t) => {
     const shield = new RstShield({ name: 'a-b', mark: 7 })
     await shield.arm(['10.0.0.1', '10.0.0.1'])
