@@ -9,7 +9,7 @@ import type { Stage } from './stage.ts'
 const run = promisify(execFile)
 
 const packages = [
-  'qemu-system-x86', 'busybox-static', 'cpio', 'iproute2', 'nftables', 'libpcap0.8'
+  'qemu-system-x86', 'cpio', 'iproute2', 'nftables', 'libpcap0.8'
 ] as const
 
 const bridge = 'tailgate-demo'
