@@ -18,7 +18,8 @@ const usage = `npm start [-- OPTIONS]: kills the primary under load; no client n
 
   --json   print the closing table as one line of JSON, and nothing else
   --keep   stay up, for redis-cli and for killing the primary by hand
-  --qemu   the guest is a virtual machine under QEMU; installs Debian packages that are missing
+  --qemu   the guest is a virtual machine under QEMU; installs Debian packages and builds npm packages
+           that are missing
 `
 
 /** Times of the demo, in milliseconds. */
