@@ -1,4 +1,5 @@
 import t from 'tap'
+import { againInPrivateNetwork } from '../../src/demo/private-network.ts'
 import { prepareVirtualMachine } from '../../src/demo/qemu-stage.ts'
 import { runProgram } from '../../src/demo/run-program.ts'
 import { Newcomer } from './newcomer.ts'
@@ -90,4 +91,12 @@ void t.test('a step that does not come to an end is ended', async (t) => {
   })
   t.equal(await runProgram({ ...endless, args: ['-c', 'cat; echo ended'], limitMs: 60_000 }), 'ended\n',
     'what asks for input is told that there is none')
+})
+
+void t.test("in the network of its own there are the system's programs", async (t) => {
+  const newcomer = new Newcomer(t)
+  newcomer.program('unshare', 'echo "$PATH" >>"$NEWCOMER/journal"')
+  process.env.PATH = (process.env.PATH ?? '').replace(/:[^:]*\/sbin/g, '')
+  t.equal(await againInPrivateNetwork(), 0)
+  t.match(newcomer.journal[0], /:\/usr\/sbin/)
 })
