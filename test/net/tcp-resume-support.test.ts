@@ -62,7 +62,8 @@ if (inNamespace(t, fileURLToPath(import.meta.url))) {
       t.equal(support.resumes, false)
       const found = support.parts.find((one) => one.part === part)
       t.match(found, {
-        ok: false, missing: `the package ${name} is not installed: run npm install ${name}`,
+        ok: false,
+        missing: `the package ${name} is not installed: run npm install ${name} && npm rebuild ${name}`,
         without: /cannot be joined/
       })
       t.match(missingText(support), new RegExp(`^${part}[a-z, ]*: the package ${name} [^;]*$`))
@@ -77,7 +78,7 @@ if (inNamespace(t, fileURLToPath(import.meta.url))) {
     }
     const { parts } = await checkTcpResume({ ...options, load: broken })
     t.match(parts.find(({ part }) => part === 'capture'), {
-      missing: 'the package pcap cannot be loaded (wrong ELF class): run npm install pcap'
+      missing: 'the package pcap cannot be loaded (wrong ELF class): run npm install pcap && npm rebuild pcap'
     })
   })
 
