@@ -3,7 +3,7 @@ import type { ConnectionId } from '../core/ids.ts'
 import type { StreamEvents, StreamSide } from '../core/stream.ts'
 import { closeDescriptor, duplicate, shutdownWriting } from '../net/libc.ts'
 import type { SocketSide } from '../net/sockets.ts'
-import { tcpInfo, TcpState } from '../net/tcp-info.ts'
+import { tcpInfo, TcpState, type TcpInfo } from '../net/tcp-info.ts'
 import { disconnectSilently } from '../net/tcp-repair.ts'
 import type { TcpPlaces } from './tcp-places.ts'
 
@@ -66,6 +66,11 @@ export class TcpSide implements StreamSide {
     return this.#socket.backlog
   }
 
+  get unacknowledged(): number | undefined {
+    const { descriptor } = this
+    return this.#over || descriptor < 0 ? undefined : this.places.input - this.#floorIn(tcpInfo(descriptor))
+  }
+
   get descriptor(): number {
     return this.#held >= 0 ? this.#held : this.#socket.descriptor
   }
@@ -124,11 +129,15 @@ export class TcpSide implements StreamSide {
       return undefined
     }
     if (this.#held >= 0) this.#finish()
-    const { state, bytesAcked } = tcpInfo(descriptor)
-    const floor = this.#start.input + bytesAcked - this.#start.acknowledged
-    const isDone = state === TcpState.close || floor >= this.places.input
+    const info = tcpInfo(descriptor)
+    const floor = this.#floorIn(info)
+    const isDone = info.state === TcpState.close || floor >= this.places.input
     if (this.#held >= 0 && (this.#finSent || this.#isHalf) && isDone) this.#letGo()
-    return Math.min(floor, this.places.input)
+    return floor
+  }
+
+  #floorIn({ bytesAcked }: TcpInfo): number {
+    return Math.min(this.#start.input + bytesAcked - this.#start.acknowledged, this.places.input)
   }
 
   /** For the ears. */

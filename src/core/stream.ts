@@ -9,6 +9,8 @@ export interface StreamSide {
   write(bytes: Uint8Array): void
   /** Bytes queued that the kernel has not taken. */
   readonly backlog: number
+  /** Of what it was given, an end counted as a byte, so much was not acknowledged, where that is known. */
+  readonly unacknowledged?: number | undefined
   /** Ends this direction after what is queued (FIN). */
   end(): void
   /** Resets the connection (RST); what is queued may be lost. */

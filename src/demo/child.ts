@@ -8,25 +8,37 @@ import { parseLogLine, type LogLine } from './log-line.ts'
 /** Lines kept of what a process said, to be shown if it fails. */
 const rememberedLines = 8
 
+/** Whoever wants to know what becomes of a {@link Child}. */
+export interface ChildEvents {
+  line(line: LogLine): void
+  /** It has ended, and not because it was told to. */
+  ended(error: TailgateError): void
+}
+
 /** A `tailgate` process of its own, in a process group of its own. */
 export class Child {
   readonly name: string
   readonly #process: ChildProcess
-  readonly #onLine: (line: LogLine) => void
+  readonly #events: ChildEvents
   readonly #recent: string[] = []
   /** How it ended; undefined while it runs. */
   #ended: string | undefined
+  /** It was told to end, or killed, by this program. */
+  #dismissed = false
   readonly exited: Promise<void>
 
-  constructor(name: string, args: readonly string[], onLine: (line: LogLine) => void) {
+  constructor(name: string, args: readonly string[], events: ChildEvents) {
     this.name = name
-    this.#onLine = onLine
+    this.#events = events
     const cli = fileURLToPath(new URL('../cli/main.js', import.meta.url))
     const stdio = ['ignore', 'ignore', 'pipe'] as const
     this.#process = spawn(process.execPath, [cli, ...args], { detached: true, stdio: [...stdio] })
-    this.exited = once(this.#process, 'exit').then(([status, signal]) => {
-      this.#ended = `ended with ${signal === null ? `status ${String(status)}` : String(signal)}`
+    this.#process.once('exit', (status, signal) => {
+      this.#ended = `ended with ${signal ?? `status ${status ?? '?'}`}`
     })
+    this.exited = once(this.#process, 'exit').then(() => undefined)
+    // Later than its exit: all that it said has been read then.
+    this.#process.once('close', () => { if (!this.#dismissed) events.ended(this.#fault()) })
     if (this.#process.stderr !== null) {
       createInterface({ input: this.#process.stderr }).on('line', text => this.#line(text))
     }
@@ -39,11 +51,13 @@ export class Child {
 
   /** Kills it and everything it started, at once and without a word. */
   killGroup(): void {
+    this.#dismissed = true
     this.#signalGroup('SIGKILL')
   }
 
   /** Asks it to end; resolves when it has. */
   async stop(): Promise<void> {
+    this.#dismissed = true
     if (this.running) this.#process.kill('SIGTERM')
     const limit = setTimeout(() => this.#signalGroup('SIGKILL'), 5000)
     await this.exited
@@ -53,10 +67,12 @@ export class Child {
 
   /** Throws if it has ended by itself, with what it said last. */
   check(): void {
-    if (this.#ended !== undefined) {
-      const said = this.#recent.join('\n')
-      throw new TailgateError('E_ENGINE', `${this.name} ${this.#ended} by itself:\n${said}`)
-    }
+    if (this.#ended !== undefined) throw this.#fault()
+  }
+
+  #fault(): TailgateError {
+    const said = this.#recent.join('\n')
+    return new TailgateError('E_ENGINE', `${this.name} ${this.#ended ?? 'ended'} by itself:\n${said}`)
   }
 
   #signalGroup(signal: NodeJS.Signals): void {
@@ -69,7 +85,8 @@ export class Child {
 
   #line(text: string): void {
     const line = parseLogLine(text)
-    if (line !== undefined) this.#onLine(line)
+    // What it says after its dismissal may be of an end that was wanted.
+    if (line !== undefined && !this.#dismissed) this.#events.line(line)
     if (line?.event === 'connection.end') return
     this.#recent.push(text.slice(0, 1000))
     if (this.#recent.length > rememberedLines) this.#recent.shift()

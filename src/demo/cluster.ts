@@ -2,10 +2,18 @@ import { rmSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { TailgateError } from '../base/errors.ts'
 import { Child } from './child.ts'
 import type { LogLine } from './log-line.ts'
 import { freePorts } from './ports.ts'
 import type { HostLetter, Stage } from './stage.ts'
+
+/** Whoever wants to know what its processes do, each by its name. */
+export interface ClusterEvents {
+  line(from: string, line: LogLine): void
+  /** One has ended that was not told to. */
+  ended(error: TailgateError): void
+}
 
 interface Ports {
   readonly service: number
@@ -20,19 +28,19 @@ interface Ports {
 export class Cluster {
   readonly ports: Ports
   readonly directory: string
-  readonly #onLine: (from: string, line: LogLine) => void
+  readonly #events: ClusterEvents
   readonly #children = new Map<string, Child>()
 
-  private constructor(directory: string, ports: Ports, onLine: (from: string, line: LogLine) => void) {
+  private constructor(directory: string, ports: Ports, events: ClusterEvents) {
     this.directory = directory
     this.ports = ports
-    this.#onLine = onLine
+    this.#events = events
   }
 
-  static async create(stage: Stage, onLine: (from: string, line: LogLine) => void): Promise<Cluster> {
+  static async create(stage: Stage, events: ClusterEvents): Promise<Cluster> {
     const directory = await mkdtemp(join(tmpdir(), 'tailgate-demo-'))
     const [service = 0, metrics = 0, a = 0, b = 0] = await freePorts(4)
-    const cluster = new Cluster(directory, { service, metrics, links: { a, b } }, onLine)
+    const cluster = new Cluster(directory, { service, metrics, links: { a, b } }, events)
     await writeFile(cluster.configOf('gateway'), gatewayFile(stage, cluster.ports))
     for (const letter of ['a', 'b'] as const) {
       await writeFile(cluster.configOf(`host-${letter}`), agentFile(stage, letter, cluster.ports))
@@ -53,8 +61,10 @@ export class Cluster {
   }
 
   #start(name: string, verb: string): void {
-    const child = new Child(name, [verb, '-c', this.configOf(name)], line => this.#onLine(name, line))
-    this.#children.set(name, child)
+    this.#children.set(name, new Child(name, [verb, '-c', this.configOf(name)], {
+      line: line => this.#events.line(name, line),
+      ended: error => this.#events.ended(error)
+    }))
   }
 
   child(name: string): Child | undefined {

@@ -1,13 +1,17 @@
-import { execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { promisify } from 'node:util'
-import { TailgateError, messageOf } from '../base/errors.ts'
+import { TailgateError } from '../base/errors.ts'
+import { runProgram } from './run-program.ts'
 
-const run = promisify(execFile)
+/** Limits of each step, in milliseconds. */
+const askMsMax = 30_000
+const updateMsMax = 10 * 60_000
+const installMsMax = 30 * 60_000
+/** So long another program, such as the daily upgrade, may still be at work with packages. Seconds. */
+const lockSecondsMax = 300
 
 /**
  * Installs those of `packages` that are missing, with a line for the reader before it does. Rejects with
- * E_ENGINE where that cannot be done: this is no Debian, we are not root, or apt-get fails.
+ * E_ENGINE where that cannot be done: this is no Debian, we are not root, or apt-get fails. Rejects with
+ * E_TIMEOUT where it does not come to an end.
  */
 export async function installDebianPackages(
   packages: readonly string[], say: (line: string) => void
@@ -19,32 +23,30 @@ export async function installDebianPackages(
     throw new TailgateError('E_ENGINE', `as root, install what is missing: ${command}`)
   }
   say(`installing Debian packages that are missing: ${command}`)
-  await aptGet(['update', '-q'])
-  await aptGet(['install', '-q', '-y', '--no-install-recommends', ...missing])
+  const remedy = `mend that and run ${command}`
+  const aptGet = (words: readonly string[], limitMs: number): Promise<string> => runProgram({
+    what: `apt-get ${words[0] ?? ''} failed`, program: 'apt-get',
+    args: ['-q', '-o', `DPkg::Lock::Timeout=${lockSecondsMax}`, ...words], limitMs, remedy
+  })
+  await aptGet(['update'], updateMsMax)
+  await aptGet(['install', '-y', '--no-install-recommends', ...missing], installMsMax)
 }
 
 async function missingOf(packages: readonly string[]): Promise<string[]> {
-  const installed = async (name: string): Promise<boolean> => {
-    const { stdout } = await run('dpkg-query', ['-W', '-f', '${db:Status-Status}', name])
-      .catch((error: unknown) => {
-        const missing = (error as { code?: unknown }).code === 1
-        if (missing) return { stdout: '' }
-        const what = `this needs a Debian machine: ${messageOf(error)}`
-        throw new TailgateError('E_ENGINE', what, { cause: error })
-      })
-    return stdout === 'installed'
-  }
-  const found = await Promise.all(packages.map(installed))
+  const found = await Promise.all(packages.map(isInstalled))
   return packages.filter((_, n) => found[n] !== true)
 }
 
-async function aptGet(words: readonly string[]): Promise<void> {
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  const child = spawn('apt-get', words, { env, stdio: ['ignore', 'ignore', 'pipe'] })
-  let lastWords = ''
-  child.stderr.on('data', (bytes: Buffer) => { lastWords = (lastWords + bytes.toString()).slice(-1000) })
-  const [status] = await once(child, 'exit') as [number | null]
-  if (status === 0) return
-  const what = `apt-get ${words[0] ?? ''} ended with ${status ?? 'a signal'}: ${lastWords.trim()}`
-  throw new TailgateError('E_ENGINE', what)
+async function isInstalled(name: string): Promise<boolean> {
+  try {
+    return await runProgram({
+      what: `nothing says whether ${name} is installed`, program: 'dpkg-query',
+      args: ['-W', '-f', '${db:Status-Status}', name], limitMs: askMsMax,
+      remedy: 'this needs a Debian machine'
+    }) === 'installed'
+  } catch (error) {
+    const isUnknown = error instanceof TailgateError && error.context.status === 1
+    if (isUnknown) return false
+    throw error
+  }
 }

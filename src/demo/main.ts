@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util'
-import { messageOf, TailgateError } from '../base/errors.ts'
+import { messageOf } from '../base/errors.ts'
 import { askStatus } from '../observe/admin-client.ts'
 import { bytesText, durationText } from '../observe/quantity.ts'
 import { Watch } from '../observe/watch.ts'
@@ -18,7 +18,8 @@ const usage = `npm start [-- OPTIONS]: kills the primary under load; no client n
 
   --json   print the closing table as one line of JSON, and nothing else
   --keep   stay up, for redis-cli and for killing the primary by hand
-  --qemu   the guest is a virtual machine under QEMU; installs Debian packages that are missing
+  --qemu   the guest is a virtual machine under QEMU; installs Debian packages and builds npm packages
+           that are missing
 `
 
 /** Times of the demo, in milliseconds. */
@@ -76,9 +77,12 @@ class Demo {
 
   async #start(): Promise<Cluster> {
     const stage = this.#options.qemu ? await qemuStage() : embeddedStage
-    const cluster = await Cluster.create(stage, (from, line) => this.#line(from, line))
+    const cluster = await Cluster.create(stage, {
+      line: (from, line) => this.#line(from, line),
+      ended: error => this.#events.fail(error)
+    })
     this.#cluster = cluster
-    const isProtected = this.#events.next('gateway', 'guest.protected')
+    const isProtected = this.#events.next('gateway', 'guest.protected', 'the guest is protected')
     cluster.startAgent('a')
     cluster.startAgent('b')
     cluster.startGateway()
@@ -93,11 +97,11 @@ class Demo {
     load.start()
     this.#watch.line('info', `${load.workers} clients: long, pipelined and short connections to port `
       + String(cluster.ports.service))
-    await inTime('the guest has answered every client', startMsMax, load.allHeard())
+    await this.#events.inTime('the guest has answered every client', load.allHeard(), startMsMax)
     load.forgetPauses()
     this.#rate = setInterval(() => this.#showRate(load), rateEveryMs)
     await pause(beforeKillMs)
-    const over = this.#events.next('gateway', 'failover.done')
+    const over = this.#events.next('gateway', 'failover.done', 'the failover is done')
     cluster.killHost('a')
     this.#watch.line('strike', 'SIGKILL to the agent and the guest on host-a')
     this.#failover = await over
@@ -193,18 +197,6 @@ An agent that was killed comes back after two seconds and becomes the backup. Ct
 
 function pause(ms: number): Promise<void> {
   return new Promise(resolve => setTimeout(resolve, ms))
-}
-
-/** Rejects with E_TIMEOUT where `what` is not so in time. */
-function inTime(what: string, ms: number, awaited: Promise<void>): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const late = new TailgateError('E_TIMEOUT', `it took longer than ${ms / 1000} s until ${what}`)
-    const limit = setTimeout(() => reject(late), ms)
-    void awaited.then(() => {
-      clearTimeout(limit)
-      resolve()
-    })
-  })
 }
 
 async function main(): Promise<number> {

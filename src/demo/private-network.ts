@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { constants } from 'node:os'
 import { TailgateError } from '../base/errors.ts'
+import { withSystemPrograms } from '../engine/system-programs.ts'
 
 /** Set in a process that has its network for itself. */
 const marker = 'TAILGATE_DEMO_NETWORK'
@@ -19,7 +20,9 @@ export function inPrivateNetwork(): boolean {
 export async function againInPrivateNetwork(): Promise<number> {
   const namespaces = process.getuid?.() === 0 ? ['--net'] : ['--user', '--map-root-user', '--net']
   const command = [...namespaces, '--', process.execPath, ...process.execArgv, ...process.argv.slice(1)]
-  const child = spawn('unshare', command, { stdio: 'inherit', env: { ...process.env, [marker]: 'private' } })
+  // A gateway calls nft by its name, which is not in the PATH that su(1) leaves.
+  const env = { ...withSystemPrograms(process.env), [marker]: 'private' }
+  const child = spawn('unshare', command, { stdio: 'inherit', env })
   // A terminal sends its signals to both; the demo inside ends by them, and this waits for it.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => { if (signal === 'SIGTERM') child.kill(signal) })

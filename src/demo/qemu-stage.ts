@@ -1,16 +1,17 @@
-import { execFile } from 'node:child_process'
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
-import { TailgateError, messageOf } from '../base/errors.ts'
+import { runSystemProgram } from '../engine/system-programs.ts'
+import { addonBuildPackages, buildAddons, unloadableAddons } from './addons.ts'
 import { installDebianPackages } from './debian-packages.ts'
+import { runProgram } from './run-program.ts'
 import type { Stage } from './stage.ts'
 
-const run = promisify(execFile)
+const packages = ['qemu-system-x86', 'cpio', 'iproute2', 'nftables', 'libpcap0.8'] as const
 
-const packages = [
-  'qemu-system-x86', 'busybox-static', 'cpio', 'iproute2', 'nftables', 'libpcap0.8'
-] as const
+/** Where this program is: package.json, node_modules, deploy. */
+const programRoot = join(import.meta.dirname, '../..')
+/** For the guest's packages to come and be unpacked, in milliseconds. */
+const imageMsMax = 30 * 60_000
 
 const bridge = 'tailgate-demo'
 const gatewayAddress = '10.88.0.1'
@@ -18,16 +19,21 @@ const guestAddress = '10.88.0.9'
 const mac = '52:54:00:88:00:09'
 const memoryMiB = 128
 
-/** Installs what a virtual machine needs here, and makes its kernel and its first file system, once. */
-export async function prepareVirtualMachine(say: (line: string) => void): Promise<void> {
-  await installDebianPackages(packages, say)
+/**
+ * Installs what a virtual machine needs here, builds the addons that this program in `root` lacks, and makes
+ * the guest's kernel and its first file system, once. Each is said before. Rejects with E_ENGINE, or with
+ * E_TIMEOUT where a step does not come to an end.
+ */
+export async function prepareVirtualMachine(say: (line: string) => void, root = programRoot): Promise<void> {
+  const unloadable = await unloadableAddons(root)
+  await installDebianPackages(unloadable.size === 0 ? packages : [...packages, ...addonBuildPackages], say)
+  await buildAddons(root, say)
   say(`the guest's kernel and file system, from Debian packages: ${imageDirectory()}`)
-  const script = join(import.meta.dirname, '../../deploy/demo-guest/build.sh')
-  try {
-    await run(script, [imageDirectory()])
-  } catch (cause) {
-    throw new TailgateError('E_ENGINE', `the guest cannot be made: ${messageOf(cause)}`, { cause })
-  }
+  const script = join(root, 'deploy/demo-guest/build.sh')
+  await runProgram({
+    what: 'the guest cannot be made', program: script, args: [imageDirectory()], limitMs: imageMsMax,
+    remedy: `mend that and run ${script} ${imageDirectory()}`
+  })
 }
 
 /**
@@ -42,7 +48,7 @@ export async function qemuStage(): Promise<Stage> {
     ['link', 'add', bridge, 'type', 'bridge'],
     ['address', 'add', `${gatewayAddress}/24`, 'dev', bridge],
     ['link', 'set', bridge, 'up']
-  ]) await ip(words)
+  ]) await runSystemProgram("the demo's bridge cannot be made", 'ip', words)
   return {
     about: 'gateway, agents on host-a and host-b, and a bridge between them: all in a network of their own',
     gatewayKeys: [
@@ -69,12 +75,4 @@ function machineWords(image: string): readonly string[] {
     '-m', String(memoryMiB), '-kernel', join(image, 'vmlinuz'), '-initrd', join(image, 'initrd'),
     '-append', `console=ttyS0 quiet tailgate.address=${guestAddress}/24`
   ]
-}
-
-async function ip(words: readonly string[]): Promise<void> {
-  try {
-    await run('ip', words)
-  } catch (cause) {
-    throw new TailgateError('E_ENGINE', `ip ${words.join(' ')}: ${messageOf(cause)}`, { cause })
-  }
 }

@@ -51,7 +51,7 @@ async function loadPcap(): Promise<PcapModule> {
     return loaded.default
   } catch (error) {
     throw new TailgateError('E_ENGINE', 'the package pcap is not installed, without which the move of a '
-      + 'guest cannot be announced: install libpcap-dev and a compiler, and run npm rebuild pcap',
-    { cause: error })
+      + 'guest cannot be announced: install libpcap-dev and a compiler, and run npm install pcap && '
+      + 'npm rebuild pcap', { cause: error })
   }
 }

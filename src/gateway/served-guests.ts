@@ -1,11 +1,9 @@
 import { EmbeddedAttach, newIncarnation } from '../attach/embedded.ts'
-import { guestMark } from '../attach/tcp-resume.ts'
 import { TcpAttach } from '../attach/tcp.ts'
 import type { Attach } from '../attach/attach.ts'
 import { TailgateError, messageOf } from '../base/errors.ts'
 import type { GatewayConfig, GuestConfig } from '../config/types.ts'
 import type { Sockets } from '../net/sockets.ts'
-import { checkTcpResume, missingText } from '../net/tcp-resume-support.ts'
 import type { FailoverRequest } from '../observe/admin.ts'
 import type { Health } from '../observe/http.ts'
 import { failureFields, type Logger } from '../observe/logger.ts'
@@ -19,6 +17,7 @@ import { GuestObserver } from './guest-observer.ts'
 import { GuestRunner, monotonicNow } from './guest-runner.ts'
 import { guestStatus, serviceBytes } from './guest-status.ts'
 import { HostLinks } from './host-links.ts'
+import { joinableGuests } from './joinable-guests.ts'
 import { Resumption } from './resumption.ts'
 import { ServiceListeners } from './service-listeners.ts'
 
@@ -26,11 +25,6 @@ interface Guest {
   readonly runner: GuestRunner
   readonly observer: GuestObserver
   readonly listeners: ServiceListeners
-}
-
-/** A guest that is checkpointed, with a TCP of its own. */
-function wantsResume({ attach, resume, hosts }: GuestConfig): boolean {
-  return attach === 'tcp' && resume === 'auto' && hosts.length > 0
 }
 
 export interface ServedGuestsOptions {
@@ -52,8 +46,8 @@ export class ServedGuests {
   readonly #guests = new Map<string, Guest>()
   readonly #closers: (() => Promise<void> | void)[] = []
   #links: HostLinks | undefined
-  /** TCP connections of a restored guest can be joined on this machine. */
-  #resumes = false
+  /** Whose TCP connections can be joined on this machine after a failover. */
+  #joinable: ReadonlySet<string> = new Set()
   #draining: (() => void) | undefined
 
   constructor(options: ServedGuestsOptions) {
@@ -81,7 +75,7 @@ export class ServedGuests {
     this.#closers.push(() => this.#links?.stop())
     const states = new GatewayStates(config.stateDir)
     await states.prepare()
-    this.#resumes = await this.#canResume()
+    this.#joinable = await joinableGuests(config, logger)
     for (const guest of config.guests) this.#guests.set(guest.name, this.#newGuest(guest, states))
     for (const [name, guest] of this.#guests) await this.#openGuest(name, guest, states)
   }
@@ -91,21 +85,9 @@ export class ServedGuests {
     this.#links?.start()
   }
 
-  /** Tries what joining TCP connections needs, if a guest may want it, and says what is missing. */
-  async #canResume(): Promise<boolean> {
-    const { config, logger } = this.#options
-    if (!config.guests.some(wantsResume)) return false
-    // Other workers of this gateway may be trying the same.
-    const support = await checkTcpResume({ mark: guestMark, shieldName: `${config.name}-${process.pid}` })
-    const missing = missingText(support)
-    if (support.resumes) logger.event('resume.possible', { missing })
-    else logger.event('resume.impossible', { missing })
-    return support.resumes
-  }
-
   #newResumption(guest: GuestConfig): Resumption | undefined {
     const { config, sockets, logger } = this.#options
-    if (!this.#resumes || !wantsResume(guest)) return undefined
+    if (!this.#joinable.has(guest.name)) return undefined
     const resumption = new Resumption({
       guest: guest.name, sockets, connectMs: config.timeouts.connectMs,
       trouble: reason => logger.event('shield.failed', { guest: guest.name, reason })

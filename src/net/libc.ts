@@ -72,6 +72,7 @@ export function callFailed(what: string, code: string = libc().lastError()): Tai
 
 function remedyOf(code: string): string {
   if (code === 'EPERM' || code === 'EACCES') return ' (the right is missing: give cap_net_admin,cap_net_raw)'
+  if (code === 'EAFNOSUPPORT') return ' (this kernel has no IPv6, or was booted with ipv6.disable=1)'
   if (code === 'EMFILE') return ' (raise the limit of open files)'
   return ''
 }

@@ -17,7 +17,8 @@ export function optionalPackage(name: string, load: LoadPackage = installedPacka
   } catch (cause) {
     const absent = cause instanceof Error && 'code' in cause && cause.code === 'MODULE_NOT_FOUND'
     const why = absent ? 'is not installed' : `cannot be loaded (${messageOf(cause).split('\n')[0] ?? ''})`
-    throw new TailgateError(
-      'E_ATTACH', `the package ${name} ${why}: run npm install ${name}`, { cause, context: { name } })
+    // The one builds nothing that is there already, the other nothing that is not.
+    const remedy = `run npm install ${name} && npm rebuild ${name}`
+    throw new TailgateError('E_ATTACH', `the package ${name} ${why}: ${remedy}`, { cause, context: { name } })
   }
 }

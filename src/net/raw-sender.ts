@@ -57,8 +57,10 @@ export class RawSender {
       }
     } catch (cause) {
       for (const socket of sockets) socket.close()
-      const why = 'a raw socket cannot be opened; give this process the capability cap_net_raw'
-      throw new TailgateError('E_ATTACH', `${why}: ${messageOf(cause)}`, { cause })
+      const why = messageOf(cause)
+      const remedy = why.includes('not permitted') ? '; give this process the capability cap_net_raw' : ''
+      const what = `a raw socket of IPv${family} cannot be opened: ${why}${remedy}`
+      throw new TailgateError('E_ATTACH', what, { cause })
     }
     return sockets
   }

@@ -126,6 +126,6 @@ function nftRefused(said: string, status: number | string | null): TailgateError
   const why = said.split('\n')[0] ?? ''
   const remedy = why.includes('not permitted')
     ? 'give this process the capability cap_net_admin, as ambient one, so that nft has it too'
-    : 'is nf_tables in the kernel?'
+    : 'is nf_tables, with tables of the family inet, in the kernel?'
   return new TailgateError('E_ATTACH', `nft refused the reset shield (${why || String(status)}): ${remedy}`)
 }

@@ -83,8 +83,9 @@ export function setBothFamilies(descriptor: number): void {
 }
 
 /**
- * Where the client wanted to go before a REDIRECT rule sent it here (SO_ORIGINAL_DST, IP6T_SO_ORIGINAL_DST).
- * Throws E_ATTACH with ENOENT where no rule did.
+ * Where the client wanted to go before a REDIRECT rule sent it here (SO_ORIGINAL_DST, IP6T_SO_ORIGINAL_DST);
+ * where none did, the socket's own address. `family` is that of the client, which a socket that takes both
+ * shows as `::ffff:` if it is 4. Throws E_ATTACH with ENOENT where the connection is not tracked.
  */
 export function originalDestination(descriptor: number, family: 4 | 6): Endpoint {
   const address = Buffer.alloc(28)

@@ -10,29 +10,34 @@ import {
   enterRepair, leaveRepair, newSocket, selectQueue, sendQueue, setQueueSequence
 } from './tcp-repair.ts'
 
-/** What is tried, and what is lost without it. */
+const unjoined = 'guests are served and their input is replicated, but they are not protected: '
+  + 'connections of a restored guest cannot be joined'
+
+/** What is tried, and what can and cannot be done without it. */
 const consequences = {
-  calls: 'connections of a restored guest cannot be joined',
-  info: 'the log keeps all input until its connection has finished',
-  mark: 'connections of a restored guest cannot be joined',
-  repair: 'connections of a restored guest cannot be joined',
-  probe: 'connections of a restored guest cannot be joined',
-  capture: 'connections of a restored guest cannot be joined',
-  shield: 'connections of a restored guest cannot be joined',
-  redirect: 'clients that a REDIRECT rule brought cannot be told apart by where they wanted to go',
-  transparent: 'a guest cannot see the addresses of its clients'
+  calls: unjoined,
+  info: unjoined,
+  mark: unjoined,
+  repair: unjoined,
+  probe: unjoined,
+  capture: unjoined,
+  shield: unjoined,
+  redirect: 'clients that a REDIRECT rule brought are told apart by the ports that they came to, one for '
+    + 'each service, not by where they wanted to go',
+  transparent: "guests see the gateway's address in place of their clients': services cannot have the source "
+    + "'client'"
 } as const
 
 export type SupportPartName = keyof typeof consequences
 
-/** One part, and in a sentence each why it does not work and what follows from that. */
+/** One part, and in a sentence each why it does not work and what can still be done. */
 export type SupportPart =
   | { readonly part: SupportPartName, readonly ok: true }
   | { readonly part: SupportPartName, readonly ok: false, readonly missing: string, readonly without: string }
 
 export interface TcpResumeSupport {
   readonly parts: readonly SupportPart[]
-  /** Connections of a restored guest can be joined. */
+  /** Connections of a restored guest with an address of this family can be joined. */
   readonly resumes: boolean
 }
 
@@ -40,6 +45,8 @@ export interface TcpResumeSupport {
 const needed: readonly SupportPartName[] = ['calls', 'info', 'mark', 'repair', 'probe', 'capture', 'shield']
 
 export interface SupportOptions {
+  /** Of the guest's addresses. A kernel may have one and not the other. */
+  readonly family: 4 | 6
   /** Where packages come from. */
   readonly load?: LoadPackage
   /** The program of nftables. */
@@ -54,24 +61,34 @@ export interface SupportOptions {
  * mark, a raw socket, a capture, a table of nftables. Leaves nothing behind.
  */
 export async function checkTcpResume(options: SupportOptions): Promise<TcpResumeSupport> {
-  const { load = installedPackage } = options
+  const { family, load = installedPackage } = options
+  const withSocket = (attempt: (socket: number) => void): void => tryWithSocket(family, load, attempt)
   const parts: SupportPart[] = [
     tried('calls', () => { libc(load) }),
-    tried('info', () => withSocket(load, (socket) => { tcpInfo(socket) })),
-    tried('mark', () => withSocket(load, (socket) => tryMark(socket, options.mark))),
-    tried('repair', () => withSocket(load, tryRepair)),
-    tried('probe', () => tryProbe(load)),
+    tried('info', () => withSocket((socket) => { tcpInfo(socket) })),
+    tried('mark', () => withSocket((socket) => tryMark(socket, options.mark))),
+    tried('repair', () => withSocket(tryRepair)),
+    tried('probe', () => tryProbe(family, load)),
     tried('capture', () => tryCapture(load)),
     await triedShield(options),
-    tried('redirect', () => withSocket(load, tryRedirect)),
-    tried('transparent', () => withSocket(load, (socket) => setTransparent(socket, 4)))
+    tried('redirect', () => withSocket((socket) => tryRedirect(socket, family))),
+    tried('transparent', () => withSocket((socket) => setTransparent(socket, family)))
   ]
   return { parts, resumes: parts.every(({ part, ok }) => ok || !needed.includes(part)) }
 }
 
-/** What does not work, for people; empty if everything does. */
+/** What does not work and why, for people; empty if everything does. Parts with the same reason share it. */
 export function missingText({ parts }: TcpResumeSupport): string {
-  return parts.flatMap((part) => part.ok ? [] : [`${part.part}: ${part.missing}`]).join('; ')
+  const named = new Map<string, SupportPartName[]>()
+  for (const part of parts) {
+    if (!part.ok) named.set(part.missing, [...named.get(part.missing) ?? [], part.part])
+  }
+  return [...named].map(([missing, names]) => `${names.join(', ')}: ${missing}`).join('; ')
+}
+
+/** What can still be done without that, for people; empty if everything works. */
+export function withoutText({ parts }: TcpResumeSupport): string {
+  return [...new Set(parts.flatMap((part) => part.ok ? [] : [part.without]))].join('; ')
 }
 
 function tried(part: SupportPartName, attempt: () => void): SupportPart {
@@ -83,10 +100,10 @@ function tried(part: SupportPartName, attempt: () => void): SupportPart {
   }
 }
 
-async function triedShield({ nft, mark, shieldName }: SupportOptions): Promise<SupportPart> {
+async function triedShield({ family, nft, mark, shieldName }: SupportOptions): Promise<SupportPart> {
   const shield = new RstShield({ name: shieldName, mark, ...nft === undefined ? {} : { nft } })
   try {
-    await shield.arm(['127.0.0.1', '::1'])
+    await shield.arm([family === 4 ? '127.0.0.1' : '::1'])
     await shield.disarm()
     return { part: 'shield', ok: true }
   } catch (error) {
@@ -94,9 +111,9 @@ async function triedShield({ nft, mark, shieldName }: SupportOptions): Promise<S
   }
 }
 
-function withSocket(load: LoadPackage, attempt: (socket: number) => void): void {
+function tryWithSocket(family: 4 | 6, load: LoadPackage, attempt: (socket: number) => void): void {
   libc(load)
-  const socket = newSocket(4)
+  const socket = newSocket(family)
   try {
     attempt(socket)
   } finally {
@@ -116,10 +133,10 @@ function tryRepair(socket: number): void {
   leaveRepair(socket)
 }
 
-function tryProbe(load: LoadPackage): void {
+function tryProbe(family: 4 | 6, load: LoadPackage): void {
   const sender = new RawSender(load)
   try {
-    sender.open(4)
+    sender.open(family)
   } finally {
     sender.close()
   }
@@ -130,9 +147,9 @@ function tryCapture(load: LoadPackage): void {
 }
 
 /** A kernel with address translation finds none for this socket; one without does not know the question. */
-function tryRedirect(socket: number): void {
+function tryRedirect(socket: number, family: 4 | 6): void {
   try {
-    originalDestination(socket, 4)
+    originalDestination(socket, family)
   } catch (error) {
     const code = codeOfCall(error)
     if (code === 'ENOENT' || code === 'ENOTCONN') return

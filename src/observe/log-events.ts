@@ -21,10 +21,10 @@ export const logEvents = {
     { path: 'string', error: 'string' }),
 
   'resume.possible': event('info', 'TCP connections of a restored guest can be joined',
-    { missing: 'string' }),
+    { family: 'string', missing: 'string', without: 'string' }),
   'resume.impossible': event('warn',
     'TCP connections of a restored guest cannot be joined: such guests are not protected',
-    { missing: 'string' }),
+    { family: 'string', missing: 'string', without: 'string' }),
   'shield.failed': event('error', 'the packet filter refused the reset shield: connections are reset',
     { guest: 'string', reason: 'string' }),
 

@@ -104,7 +104,9 @@ if (inNamespace(t, fileURLToPath(import.meta.url))) {
       side.resume()
       const acknowledged = reached(5)
       write(side, 'input')
+      t.equal(side.unacknowledged, 5)
       await acknowledged
+      t.equal(side.unacknowledged, 0)
       if (first === 'guest') {
         await guest.end(at)
         await events.untilTold('end')

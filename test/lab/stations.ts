@@ -11,7 +11,7 @@ const patienceMs = 20_000
 /** Starts the service of one of those files on a machine, with which it dies; resolves when it listens. */
 export async function startEcho(
   machine: Machine, host: string, port: number,
-  file: 'echo.ts' | 'peer-echo.ts' | 'transparent-echo.ts' = 'echo.ts'
+  file: 'echo.ts' | 'peer-echo.ts' | 'redirected-echo.ts' | 'transparent-echo.ts' = 'echo.ts'
 ): Promise<void> {
   const echo = fileURLToPath(new URL(file, import.meta.url))
   const [program, ...args] = [...machine.enter, process.execPath, ...process.execArgv, echo]

@@ -16,6 +16,8 @@ export interface DatabaseLoad {
   readonly transactionsEach: number
   /** The moment of the kill is chosen from so many events of the log after a checkpoint that counts. */
   readonly killWithinEvents: number
+  /** Resolves at the moment of the kill, where that is another one. */
+  readonly moment?: (() => Promise<void>) | undefined
 }
 
 /** Resolves when the database has what pgbench's TPC-B begins with. */
@@ -42,7 +44,7 @@ export async function killUnderLoad(
   // Connections that are opened after a checkpoint get other random keys when they are replayed.
   await cluster.nextCheckpoint()
   await cluster.nextCheckpoint()
-  await someMoment(cluster, killWithinEvents)
+  await (load.moment?.() ?? someMoment(cluster, killWithinEvents))
   const done = await cluster.failOverFrom(from)
   t.comment(`${from}: ${JSON.stringify(done)}`)
   t.match(done, { reset: 0 })

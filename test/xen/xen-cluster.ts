@@ -1,5 +1,6 @@
 import type { Test } from 'tap'
 import { Cluster, servicePort, type GuestKind, type HostName, type ServiceKind } from '../lab/cluster.ts'
+import type { XenHost } from './host.ts'
 import { XenMachines, type XenMachinesOptions } from './xen-machines.ts'
 
 // Gateway and clients in the laboratory, and a guest in a domain of Xen hosts.
@@ -25,6 +26,10 @@ export const patient = {
 /** Above all for the first checkpoint, which has all of the domain's memory. In milliseconds. */
 const patienceMs = 300_000
 const toldLines = 40
+/** Whether a host's domain stands still, for a checkpoint or because it is lost, as its shell answers it. */
+export const domainStands = 'xl list guest | grep -q -- " ---ss*-"'
+/** How long it may take until a domain stands still once more, in milliseconds. */
+const stillMsMax = 90_000
 
 export interface XenClusterOptions
   extends Pick<XenMachinesOptions, 'agent' | 'guestFiles' | 'domain' | 'dom0MiB' | 'memoryMiB'> {
@@ -62,6 +67,11 @@ export async function xenCluster(t: Test, options: XenClusterOptions): Promise<X
   for (const host of [...options.hosts, 'gateway'] as const) made.cluster.start(host)
   await made.cluster.isProtected()
   return made
+}
+
+/** Resolves when a host's domain has been seen standing still, and its shell has done this then. */
+export async function standsStill(host: XenHost, then = 'true'): Promise<void> {
+  await host.run(`until ${domainStands}; do :; done; ${then}`, stillMsMax)
 }
 
 /** The end of every log, where something went wrong. */

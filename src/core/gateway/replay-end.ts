@@ -27,7 +27,6 @@ export class ReplayEnd {
   #servesOthers = false
   /** Those that do not stand where their clients left them, or may not. */
   #unsettled: ReplayStream[] | undefined
-  #isSeeingOff = false
 
   constructor(options: ReplayEndOptions) {
     this.#options = options
@@ -40,7 +39,7 @@ export class ReplayEnd {
   settle(now: Millis): boolean {
     // One that stands where its client left it stays there: nothing more is sent.
     this.#settlingSince ??= now
-    const { streams, stall } = this.#options
+    const { streams, stall, departures } = this.#options
     const unsettled = this.#unsettled ??= [...streams.values()].reverse()
     for (let last = unsettled.at(-1); last !== undefined; last = unsettled.at(-1)) {
       if (!this.#isSettled(last, now)) {
@@ -49,14 +48,12 @@ export class ReplayEnd {
       }
       unsettled.pop()
     }
-    this.#seeOff()
-    return this.#options.departures.none
+    if (departures.none) this.#seeOff()
+    return departures.none
   }
 
   /** What the guest has not taken when the next history begins would be in no log. */
   #seeOff(): void {
-    if (this.#isSeeingOff) return
-    this.#isSeeingOff = true
     const { streams, departures } = this.#options
     for (const stream of streams.values()) if (this.#isReset(stream)) departures.add(stream)
   }
@@ -64,7 +61,9 @@ export class ReplayEnd {
   /** Whether its side will be reset: one that ended when held output was delivered is left to the guest. */
   #isReset({ state, alive }: ReplayStream): boolean {
     if (state !== 'joined' || alive === undefined) return state === 'joined' || state === 'diverged'
-    return alive.client === undefined && this.#options.replay.dataPath.connections.has(alive.id)
+    const { counts, replay: { dataPath, settings } } = this.#options
+    const isAll = counts.diverged > 0 && settings.onDivergence === 'reset-all'
+    return (isAll || alive.client === undefined) && dataPath.connections.has(alive.id)
   }
 
   /** Hands every connection that was replayed to its client. */

@@ -43,11 +43,11 @@ export class ReplayStream implements StreamEvents {
   logged: InputOffset
   /** What the guest has, or has been sent. */
   sent: InputOffset = inputOffset(0)
-  /** Where the last byte that it was sent ends, and how much of its input the guest has acknowledged. */
-  #dataSent: InputOffset = inputOffset(0)
+  /** How much of its input the guest has acknowledged. */
   #floor: InputOffset = inputOffset(0)
-  /** It was sent bytes after the guest had said something on it for the last time. */
+  /** It was sent something after the guest had said something on it for the last time. */
   #isUnanswered = false
+  #isEndSent = false
   /** The guest has taken its input, or was given the time to. */
   mayBeReset = false
   /** What the client has been given: nothing beyond it needs to be made again. */
@@ -101,7 +101,7 @@ export class ReplayStream implements StreamEvents {
   /** The guest's side is there: input goes on at `input`, output comes from `resumesAt`. */
   join(side: StreamSide, input: InputOffset, resumesAt: OutputOffset, known: OutputHash | undefined): void {
     this.side = side
-    this.sent = this.#dataSent = this.#floor = input
+    this.sent = this.#floor = input
     this.comparison = new Comparison(this.#hash, resumesAt, known)
     this.state = 'joined'
     this.progressed = true
@@ -122,10 +122,13 @@ export class ReplayStream implements StreamEvents {
       const bytes = record.bytes.subarray(Math.max(0, this.sent - place))
       this.side?.write(bytes)
       this.#onSent(bytes.length)
-      this.#dataSent = this.logged
       this.#isUnanswered = true
-      this.mayBeReset = false
-    } else this.side?.end()
+    } else {
+      this.side?.end()
+      this.#isEndSent = true
+      this.#isUnanswered ||= this.comparison.end === 'open'
+    }
+    this.mayBeReset = false
     this.sent = this.logged
   }
 
@@ -134,18 +137,25 @@ export class ReplayStream implements StreamEvents {
     if (floor > this.#floor) this.#floor = floor
   }
 
-  /** Grows with whatever the guest does about it: takes input, or says something. */
-  get progress(): number { return this.#floor + this.comparison.regenerated }
+  /**
+   * Grows with what the guest does about it: takes input, and when it has all, says something. What it says
+   * before says nothing of whether it ever takes that.
+   */
+  get progress(): number {
+    return this.#floor < this.sent ? this.#floor : this.#floor + this.comparison.regenerated
+  }
 
   /**
-   * Whether the guest has taken what it was sent, so that no reset undoes that. An end need not have been
-   * taken. What was acknowledged may still lie unread, unless the guest has spoken since, or `isQuiet`: it
-   * has been silent for so long that it does nothing any more.
+   * Whether the guest has taken what it was sent, so that no reset undoes that. What was acknowledged may
+   * still lie unread, unless the guest has spoken since, or `isQuiet`: it has been silent for so long that it
+   * does nothing any more. One that is over for both sides is not acted on.
    */
   hasTaken(isQuiet: boolean): boolean {
-    if (this.side === undefined) return true
-    if (this.comparison.end === 'ended' && !this.#isUnanswered) return true
-    return this.#floor >= this.#dataSent && (!this.#isUnanswered || isQuiet || this.quiet)
+    const { side } = this
+    if (side === undefined) return true
+    if (this.#isUnanswered && !isQuiet && !this.quiet) return false
+    if (this.#isEndSent && this.comparison.end === 'ended') return true
+    return this.#floor >= this.sent || side.unacknowledged === 0
   }
 
   /** Its output is not what it was: see {@link state}. */

@@ -35,7 +35,7 @@ const retryMs = 20
  *
  * An input that was never answered, as the last ones before the primary died, comes after all that were. But
  * one that was not because its client reset the connection is sent in its place: it was most likely executed
- * when it came.
+ * when it came. The reset, too, has its place (see departures.ts).
  *
  * Inputs that wait so are sent before their turn when an output does not come, which may need them (see
  * replay-stall.ts). If it does not come even then, another connection may hold what it needs, as a lock of a
@@ -109,6 +109,7 @@ export class Replay {
   /** The restored guest has acknowledged input up to `floor`. */
   noteFloor(connection: ConnectionId, floor: InputOffset): void {
     this.#streams.get(connection)?.noteFloor(floor)
+    if (!this.#departures.none) this.#advance()
   }
 
   tailEnd(): void {
@@ -215,6 +216,7 @@ export class Replay {
   }
 
   #passAll(): void {
+    this.#departures.look()
     this.#stall.look()
     this.#aside.look()
     const isThrough = this.#queue.passThrough(queued => this.#tryToPass(queued))
@@ -252,9 +254,10 @@ export class Replay {
     if (stream === undefined) return this.#passWithout(record)
     switch (record.kind) {
       case RecordKind.floor: return true
-      case RecordKind.connected: return this.attached && this.#passConnected(stream)
-      case RecordKind.data: case RecordKind.end: case RecordKind.reset:
-        return this.attached && this.#passInput(queued, record, stream)
+      case RecordKind.connected: return this.#mayBeSent && this.#passConnected(stream)
+      case RecordKind.data: case RecordKind.end:
+        return this.#mayBeSent && this.#passInput(queued, record, stream)
+      case RecordKind.reset: return this.attached && this.#passInput(queued, record, stream)
       case RecordKind.read: return this.#passOutput(stream, record.output)
       case RecordKind.guestEnd: return this.#passOutput(stream, outputOffset(record.output + 1))
       case RecordKind.guestReset: return this.#passGuestReset(stream)
@@ -283,6 +286,9 @@ export class Replay {
       case RecordKind.reset: case RecordKind.guestEnd: case RecordKind.guestReset: return true
     }
   }
+
+  /** Whether anything new may be sent now; another reset may follow one that waits for its guest. */
+  get #mayBeSent(): boolean { return this.attached && !this.#departures.blocks }
 
   /** Only now is it opened anew: of those that never came so far, the guest knew nothing. */
   #passConnected(stream: ReplayStream): boolean {
@@ -317,8 +323,7 @@ export class Replay {
   }
 
   #passOutput(stream: ReplayStream, place: OutputOffset): boolean {
-    if (!this.#isResolved(stream)) return false
-    this.#deferred.send(stream)
+    if (!this.#isResolved(stream) || !this.#sendDeferred(stream)) return false
     if (stream.reach(place)) {
       this.#reached(stream)
       return true
@@ -330,6 +335,13 @@ export class Replay {
     }
     this.#await(stream, place)
     return false
+  }
+
+  /** Sends what of it was deferred, if it may be sent now. */
+  #sendDeferred(stream: ReplayStream): boolean {
+    if (this.#deferred.has(stream) && this.#departures.blocks) return false
+    this.#deferred.send(stream)
+    return true
   }
 
   /** A stream that was set aside is not awaited in its place. */
@@ -346,10 +358,10 @@ export class Replay {
   #passGuestReset(stream: ReplayStream): boolean {
     if (!this.#isResolved(stream)) return false
     if (stream.state === 'unopened') stream.forget()
-    this.#deferred.send(stream)
+    if (!this.#sendDeferred(stream)) return false
     if (stream.alive !== undefined || !stream.isJoined) return true
     if (stream.reachEnd()) {
-      stream.leave()
+      stream.part()
       return true
     }
     this.#await(stream, nowhere)
@@ -393,7 +405,7 @@ export class Replay {
    * output is of no use any more.
    */
   #diverge(stream: ReplayStream, reason: string): void {
-    if (stream.state !== 'joined' || stream.comparison.end !== 'open') {
+    if (stream.state !== 'joined' || stream.comparison.end === 'reset') {
       return this.#drop(stream, 'diverged', reason)
     }
     stream.diverge()
@@ -401,9 +413,7 @@ export class Replay {
   }
 
   #drop(stream: ReplayStream, ending: Ending, reason: string): void {
-    // A guest that has said its end reads on; one that has done nothing for so long is waited for no more.
-    if (stream.comparison.end === 'ended') stream.part()
-    else stream.leave()
+    stream.leave()
     this.#tellDivergence(stream, ending, reason)
   }
 

@@ -1,8 +1,12 @@
 import t from 'tap'
 import { connectionId, inputOffset } from '../../../src/core/ids.ts'
-import { adopt, data, end, guestEnd, read, reset } from './log-text.ts'
+import {
+  adopt, connected, data, end, guestEnd, guestReset, open, read, reset
+} from './log-text.ts'
 import type { Rig } from './rig.ts'
-import { failOver, replaying, tail, tailEnd, wait, withClient } from './scenes.ts'
+import {
+  failOver, protect, replaying, serving, sync, tail, tailEnd, wait, withClient
+} from './scenes.ts'
 import type { Peer } from './sides.ts'
 
 const acknowledges = (rig: Rig, id: number, floor: number): void => {
@@ -142,8 +146,140 @@ void t.test('a guest that ended before it had said all it was to is sent its inp
   tail(rig, data(1, 'request'), read(1, 'answer'))
   t.same(side.told, ['request'])
   t.match(rig.gateway.diverged, /it ended before/)
+  tail(rig, data(1, ', more'))
+  t.same(side.told, ['request', ', more'], 'it may still read')
+  tailEnd(rig)
+  wait(rig, 400)
+  t.same(side.told, ['request', ', more'])
+  acknowledges(rig, 1, 13)
+  wait(rig, 100)
+  t.same(side.told, ['request', ', more', '<reset>'])
+  t.equal(rig.state, 'unprotected')
+  t.end()
+})
+
+void t.test('what follows a reset in the tail waits for it, for it may need what that frees', t => {
+  const { rig, sides } = replaying(3, [], { replayOrder: 'arrival' })
+  const [one, two, three] = sides.map(unacknowledging)
+  tail(rig, data(1, 'pop'), reset(1), data(2, 'hold'), reset(2), data(3, 'push'), read(3, 'pushed'))
+  acknowledges(rig, 1, 3)
+  t.same([one?.told, two?.told], [['pop'], []])
+  wait(rig, 100)
+  t.same([one?.told, two?.told, three?.told], [['pop', '<reset>'], ['hold'], []])
+  two?.says('held')
+  t.same(three?.told, [], 'it may have said so of what came before')
+  acknowledges(rig, 2, 4)
+  t.same([two?.told, three?.told], [['hold', '<reset>'], ['push']], 'at once')
+  t.end()
+})
+
+void t.test('...but not another reset, so that many take no longer than one', t => {
+  const { rig, sides } = replaying(3, [
+    data(1, 'one'), data(2, 'two'), reset(1), reset(2), data(3, 'more')
+  ], { replayOrder: 'arrival' })
+  wait(rig, 100)
+  t.same(sides.map(({ told }) => told), [['one', '<reset>'], ['two', '<reset>'], ['more']])
+  t.end()
+})
+
+void t.test('...nor for longer than anything is waited for, of all of them together', t => {
+  const { rig, sides } = replaying(3, [], { replayOrder: 'arrival' })
+  const [one, two, three] = sides.map(unacknowledging)
+  tail(rig, data(1, 'one'), reset(1), data(2, 'two'), reset(2), data(3, 'three'), read(3, 'third'))
+  wait(rig, 800)
+  acknowledges(rig, 1, 1)
+  t.same(two?.told, [])
+  wait(rig, 200)
+  t.same([one?.told, two?.told, three?.told], [['one'], ['two'], ['three']], 'the reset comes later')
+  wait(rig, 1000)
+  t.same([one?.told, two?.told], [['one', '<reset>'], ['two', '<reset>']])
+  t.end()
+})
+
+void t.test('...and a connection that comes after it is not opened before: its port may be the same', t => {
+  const { rig, sides: [one] } = replaying(1, [
+    data(1, 'request'), reset(1), open(2), connected(2), data(2, 'again')
+  ], { replayOrder: 'arrival' })
+  t.notOk(rig.waits('open 2'))
+  wait(rig, 100)
+  t.same(one?.told, ['request', '<reset>'])
+  t.ok(rig.waits('open 2'))
+  t.end()
+})
+
+void t.test('...nor an input whose turn comes after it, though it was logged before', t => {
+  const { rig, sides } = replaying(2, [
+    data(2, 'late'), data(1, 'request'), reset(1), read(2, 'answer')
+  ])
+  const [one, two] = sides.map(unacknowledging)
+  t.same([one?.told, two?.told], [['request'], []])
   acknowledges(rig, 1, 7)
   wait(rig, 100)
+  t.same([one?.told, two?.told], [['request', '<reset>'], ['late']])
+  t.end()
+})
+
+void t.test('a guest that talks on and takes nothing is not waited for without end', t => {
+  const { rig, side } = resetUnanswered()
+  for (let times = 0; times < 60; times++) {
+    if (side.told.length > 1) break
+    side.says('tick')
+    wait(rig, 20)
+  }
   t.same(side.told, ['request', '<reset>'])
+  t.equal(rig.state, 'unprotected')
+  t.end()
+})
+
+void t.test('an end is taken, too: a guest may act on it', t => {
+  const { rig, sides } = replaying(1, [data(1, 'ask'), read(1, 'said'), end(1), reset(1)])
+  const side = unacknowledging(sides[0])
+  side.says('said')
+  tailEnd(rig)
+  acknowledges(rig, 1, 3)
+  wait(rig, 400)
+  t.same(side.told, ['ask', '<end>'])
+  acknowledges(rig, 1, 4)
+  wait(rig, 100)
+  t.same(side.told, ['ask', '<end>', '<reset>'])
+  t.end()
+})
+
+void t.test('a client that goes while another departure is waited for is seen off, too', t => {
+  const rig = serving()
+  const pairs = [rig.joins(), rig.joins()]
+  sync(rig)
+  protect(rig)
+  for (const { client } of pairs) client.says('request')
+  rig.acks()
+  failOver(rig, 'attach')
+  tail(rig, adopt(1, 0, ''), adopt(2, 0, ''), data(1, 'request'), data(2, 'request'))
+  const [one, two] = [unacknowledging(rig.knows(1, 0, 0)), unacknowledging(rig.knows(2, 0, 0))]
+  pairs[0]?.client.resets()
+  tailEnd(rig)
+  pairs[1]?.client.resets()
+  acknowledges(rig, 1, 7)
+  wait(rig, 400)
+  t.same([one.told, two.told], [['request'], ['request']])
+  acknowledges(rig, 2, 7)
+  wait(rig, 100)
+  t.same([one.told, two.told], [['request', '<reset>'], ['request', '<reset>']])
+  t.equal(rig.state, 'unprotected')
+  t.end()
+})
+
+void t.test('the guest\'s own reset of a connection without a client comes when it has its input', t => {
+  const { rig, sides } = replaying(1, [
+    data(1, 'ask'), read(1, 'said'), guestEnd(1, 4), data(1, 'more'), guestReset(1, 5)
+  ])
+  const side = unacknowledging(sides[0])
+  side.says('said')
+  side.ends()
+  tailEnd(rig)
+  wait(rig, 400)
+  t.same(side.told, ['ask', 'more'])
+  acknowledges(rig, 1, 7)
+  wait(rig, 100)
+  t.same(side.told, ['ask', 'more', '<reset>'])
   t.end()
 })

@@ -293,6 +293,8 @@ void t.test('on_divergence reset-all: every connection is reset, for others may 
   t.same(other.client.told, [])
   tailEnd(rig)
   t.same(pair.client.told, ['answer', '<reset>'])
+  t.same(other.client.told, [], 'the guest is given the time to act on what it had sent')
+  rig.pass(200, 'b')
   t.same(other.client.told, ['<reset>'])
   t.equal(rig.state, 'unprotected')
   t.match(rig.reported('failover-done'), [{ summary: { kept: 0, reset: 2, diverged: 1 } }])

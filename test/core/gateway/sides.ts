@@ -61,7 +61,11 @@ export class Peer implements StreamSide {
     if (this.acknowledges) this.#acknowledged?.(bytes.length)
   }
 
-  end(): void { this.#hear('<end>') }
+  end(): void {
+    this.#hear('<end>')
+    if (this.acknowledges) this.#acknowledged?.(1)
+  }
+
   reset(): void { this.#hear('<reset>') }
   abandon(): void { this.#hear('<abandoned>') }
   pause(): void { this.#change(true) }

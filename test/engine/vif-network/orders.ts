@@ -47,7 +47,7 @@ void t.test('a host that could not announce the guest is told so when it is prep
   }
   t.equal(say(''), 'prepared\n')
   const hidden = say('mount -t tmpfs none "$0" &&')
-  t.match(hidden, /^E_ENGINE the package pcap is not installed.*npm rebuild pcap\n$/)
+  t.match(hidden, /^E_ENGINE the package pcap is not installed.*npm install pcap && npm rebuild pcap\n$/)
   t.end()
 })
 

@@ -57,6 +57,25 @@ for (const backend of ['nft', 'iptables'] as const) {
     t.equal(asked, 'nothing is redirected\nstatus 3\n')
   })
 
+  void t.test(`${backend}: the kernel tells where a client that was redirected wanted to go`, async (t) => {
+    if (requires(t, backend) === undefined) return
+    const made = await lab(t)
+    redirect(made, ...up, '--service', `${guest(4)}:6380=7014`, '--backend', backend)
+    const gateway = made.machine('gateway')
+    const ask = async (host: string, port: number): Promise<string> =>
+      await (await LineClient.open(t, host, port)).line()
+    for (const family of families) {
+      const own = addressOf('gateway', 'service', family)
+      await startEcho(gateway, own, 7000 + family, 'redirected-echo.ts')
+      const client = addressOf('clients', 'service', family)
+      t.equal(await ask(guest(family), guestPort), `${client} ${guest(family)} ${guestPort}`)
+      t.equal(await ask(own, 7000 + family), `${client} ${own} ${7000 + family}`, 'the listener itself')
+    }
+    await startEcho(gateway, '::', 7014, 'redirected-echo.ts')
+    const mapped = `::ffff:${addressOf('clients', 'service')}`
+    t.equal(await ask(guest(4), 6380), `${mapped} ${guest(4)} 6380`, 'a listener of both families')
+  })
+
   void t.test(`${backend}: TPROXY gives the listener the guest's own address`, async (t) => {
     if (requires(t, backend) === undefined) return
     const made = await lab(t)

@@ -2,7 +2,7 @@ import t from 'tap'
 import type { Cluster, HostName } from '../../lab/cluster.ts'
 import { allRight, begin } from '../../qemu/lab-load.ts'
 import type { RedisLoad } from '../../redis-load/redis-load.ts'
-import { figuresOf, xenCluster, type XenCluster } from '../xen-cluster.ts'
+import { figuresOf, standsStill, xenCluster } from '../xen-cluster.ts'
 
 // Failovers in a row at different intervals of checkpoints: half of them at any moment between two, the other
 // half while the domain stands still for one, after a random number of them.
@@ -14,23 +14,23 @@ t.setTimeout(msMax)
 t.comment(`timeout=${msMax}`)
 /** So many checkpoints, or fewer, count before the one during which the host dies. */
 const checkpointsMax = 2
-/** How long it may take until the domain stands still once more, in milliseconds. */
-const stillMsMax = 90_000
 
 for (const [n, interval] of intervals.entries()) {
   const share = Math.floor(rounds / intervals.length) + (n < rounds % intervals.length ? 1 : 0)
   void t.test(`${share} failovers with checkpoints every ${interval}`, async (t) => {
     if (share === 0) return
     const guest = { checkpoint_interval: interval }
-    const made = await xenCluster(t, { hosts: ['host-a', 'host-b'], guest })
-    const { cluster } = made
+    const { cluster, machines } = await xenCluster(t, { hosts: ['host-a', 'host-b'], guest })
     const load = await begin(t, `every-${interval}`, {
       pipelined: 15, transactions: 10, blocking: 10, published: 5, shared: 5, short: 5
     })
     for (let round = 0; round < share; round++) {
       const host = round % 2 === 0 ? 'host-a' : 'host-b'
       if (round % 2 === 0) await someMoment(cluster, load)
-      else await standsStill(made, host)
+      else {
+        for (let left = atRandom(checkpointsMax); left > 0; left--) await cluster.nextCheckpoint()
+        await standsStill(machines.host(host))
+      }
       const before = stored(cluster, host)
       t.match(await cluster.failOverFrom(host), { from: host }, `round ${round + 1}`)
       allRight(t, await load.heard())
@@ -64,8 +64,3 @@ function stored(cluster: Cluster, host: HostName): number {
   return cluster.process(host).log.all('checkpoint.stored').length
 }
 
-/** Resolves when the domain of a host has been seen standing still for a checkpoint. */
-async function standsStill({ cluster, machines }: XenCluster, host: HostName): Promise<void> {
-  for (let left = atRandom(checkpointsMax); left > 0; left--) await cluster.nextCheckpoint()
-  await machines.host(host).run('until xl list guest | grep -q -- " ---ss*-"; do :; done', stillMsMax)
-}

@@ -34,7 +34,7 @@ mke2fs -q -t ext4 -m 0 -O '^64bit,^has_journal,^metadata_csum' "$disk" >"$work/l
   || { cat "$work/log" >&2; fail 'the disk cannot be made'; }
 mkdir "$mounted"
 mount -o loop "$disk" "$mounted" || fail 'the disk cannot be mounted; are there loop devices?'
-trap 'umount "$mounted" 2>/dev/null; rm -rf "$work"' EXIT
+trap 'umount "$mounted" 2>/dev/null || true; rm -rf "$work"' EXIT
 cp "$guest"/{vmlinuz,initrd} "$mounted/"
 printf 'default guest\nlabel guest\n  kernel vmlinuz\n  append initrd=initrd %s\n' "$command_line" \
   >"$mounted/extlinux.conf"
