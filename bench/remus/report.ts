@@ -14,6 +14,13 @@ export interface RemusReport {
   readonly trials: readonly RemusTrial[]
 }
 
+/** Several runs on one machine, put together. */
+export interface RemusRuns extends RemusReport {
+  readonly runs: number
+  /** What trials that were made again had said before. */
+  readonly earlier: readonly RemusTrial[]
+}
+
 /** A way of protecting a guest. */
 export interface Setting {
   readonly mode: DelayMode
@@ -83,10 +90,20 @@ export function remusReportOf(figures: Omit<RemusReport, 'kind' | 'machine'>): R
   return { kind: 'remus', machine: machineText(), ...figures }
 }
 
-/** All trials: Remus first, then by intervals and loads. */
-export function trialsOf(reports: readonly RemusReport[]): readonly RemusTrial[] {
-  return reports.flatMap(({ trials }) => trials).toSorted((one, other) => one.mode.localeCompare(other.mode)
+/** Trials in the order in which they are told: Remus first, then by intervals and loads. */
+export function inOrder(trials: readonly RemusTrial[]): readonly RemusTrial[] {
+  return trials.toSorted((one, other) => one.mode.localeCompare(other.mode)
     || one.intervalMs - other.intervalMs || loadNames.indexOf(one.load) - loadNames.indexOf(other.load))
+}
+
+/** All trials, in that order. */
+export function trialsOf(reports: readonly RemusReport[]): readonly RemusTrial[] {
+  return inOrder(reports.flatMap(({ trials }) => trials))
+}
+
+/** Whether both are of one setting and load. */
+export function isSameTrial(one: RemusTrial, other: RemusTrial): boolean {
+  return one.mode === other.mode && one.intervalMs === other.intervalMs && one.load === other.load
 }
 
 /** As people call the two ways. */

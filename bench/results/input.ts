@@ -2,7 +2,7 @@ import { median, type Quantity, type Summary } from '../figures.ts'
 import type { FailoverReport } from '../failover/report.ts'
 import type { FootprintReport } from '../footprint/report.ts'
 import type { LatencyReport } from '../latency/report.ts'
-import { trialText, type RemusReport } from '../remus/report.ts'
+import { isSameTrial, trialText, type RemusReport, type RemusRuns, type RemusTrial } from '../remus/report.ts'
 
 /** What `npm run bench -- --json` says, as far as it is read here. */
 export interface BenchRun {
@@ -24,7 +24,7 @@ export interface Measured {
   readonly latency: readonly LatencyReport[]
   readonly footprint: readonly FootprintReport[]
   readonly failover: readonly FailoverReport[]
-  readonly remus: readonly RemusReport[]
+  readonly remus: readonly RemusRuns[]
 }
 
 export const nothingMeasured: Measured = {
@@ -117,17 +117,18 @@ function withFailover(reports: readonly FailoverReport[], read: FailoverReport):
 }
 
 /** A run completes the first one on the same machine; of a trial that was made again the newer one counts. */
-function withRemus(reports: readonly RemusReport[], read: RemusReport): readonly RemusReport[] {
+function withRemus(reports: readonly RemusRuns[], read: RemusReport): readonly RemusRuns[] {
   const place = reports.findIndex(({ machine }) => machine === read.machine)
   const before = reports[place]
-  if (before === undefined) return [...reports, read]
-  const older = before.trials.filter((trial) => !read.trials.some((fresh) => fresh.mode === trial.mode
-    && fresh.intervalMs === trial.intervalMs && fresh.load === trial.load))
+  if (before === undefined) return [...reports, { ...read, runs: 1, earlier: [] }]
+  const isAgain = (trial: RemusTrial): boolean => read.trials.some((fresh) => isSameTrial(fresh, trial))
   const failures = before.failures.filter((failure) =>
     !read.trials.some((fresh) => failure.startsWith(`${trialText(fresh)}: `)))
   return reports.with(place, {
-    ...before, failures: [...failures, ...read.failures],
-    missing: [...before.missing, ...read.missing], trials: [...older, ...read.trials]
+    ...before, runs: before.runs + 1, failures: [...failures, ...read.failures],
+    missing: [...before.missing, ...read.missing],
+    trials: [...before.trials.filter((trial) => !isAgain(trial)), ...read.trials],
+    earlier: [...before.earlier, ...before.trials.filter(isAgain)]
   })
 }
 

@@ -28,7 +28,7 @@ export interface EngineSurroundings {
   readonly directory: string
   /** Makes the network of a virtual machine. */
   networkOf(settings: NetworkSettings): GuestNetwork
-  /** Told what the host turned out to allow. */
+  /** Told what the host turned out to allow, and what becomes of checkpoints there. */
   notice(text: string): void
 }
 
@@ -56,12 +56,12 @@ function qemu(config: QemuGuestConfig, { directory, networkOf, notice }: EngineS
   })
 }
 
-function xen(config: XenGuestConfig, { directory, networkOf }: EngineSurroundings): XenEngine {
+function xen(config: XenGuestConfig, { directory, networkOf, notice }: EngineSurroundings): XenEngine {
   const { name, domain, config: file, checkpoints, endpoints, network: { vif, bridge, mac } } = config
   const addresses = hostsOf(endpoints)
   return new XenEngine({
     domain, config: file, checkpoints, directory: join(directory, 'xen'), bridge, mac,
-    endpoints: textsOf(endpoints),
+    endpoints: textsOf(endpoints), notice,
     network: networkOf({ guest: name, kind: 'vif', device: vif, bridge, mac, addresses })
   })
 }

@@ -19,7 +19,7 @@ export interface Opening {
 /**
  * How the gateway joins a guest's connections. One per guest and generation; the kinds are `tcp` (an ordinary
  * connection; joining one again needs TCP_REPAIR) and `embedded` (the embedded guest names its own offsets).
- * Every implementation passes test/attach/compliance.ts.
+ * They pass test/attach/compliance.ts; what joins TCP connections again has test/attach/tcp-resume.test.ts.
  *
  * A side it hands out reports `end` and `reset` only when the *guest* ended or reset the connection; when the
  * path to the guest breaks (its host died), the side goes silent, as a cut cable would. A kind that cannot

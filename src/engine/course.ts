@@ -12,6 +12,8 @@ export class Course<T extends object | string> {
   /** Bytes that wait. */
   get bytes(): number { return this.#bytes }
   get over(): boolean { return this.#failure !== undefined }
+  /** Why nothing more is told. */
+  get failure(): Error | undefined { return this.#failure }
 
   add(next: Uint8Array | T): void {
     if (next instanceof Uint8Array) this.#bytes += next.length

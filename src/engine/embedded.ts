@@ -1,10 +1,10 @@
-import { messageOf, TailgateError } from '../base/errors.ts'
-import { rethrowInvariant } from '../base/invariant.ts'
+import { TailgateError } from '../base/errors.ts'
 import type { GuestCondition } from '../core/message.ts'
 import { imagePieceBytes } from '../guest/channel.ts'
 import type { Misbehaviour } from '../guest/guest.ts'
 import { addressText } from '../net/address.ts'
 import type { Engine } from './engine.ts'
+import { asEngineError } from './engine-error.ts'
 import { GuestHandle } from './guest-handle.ts'
 
 export type { Misbehaviour } from '../guest/guest.ts'
@@ -27,6 +27,8 @@ export interface EmbeddedEngineOptions {
 const silenceMsDefault = 10_000
 /** An image is unpacked before the guest answers, and its machine may be busy. */
 const answerMsDefault = 60_000
+
+const notPlaced = 'the embedded guest could not be put in place'
 
 /** The engine of the embedded guest: one Node process that can be checkpointed without a hypervisor. */
 export class EmbeddedEngine implements Engine {
@@ -73,7 +75,7 @@ export class EmbeddedEngine implements Engine {
       this.#there(ports)
     } catch (error) {
       await this.#discard(guest)
-      throw asEngineError(error)
+      throw asEngineError(error, notPlaced)
     }
   }
 
@@ -120,7 +122,7 @@ export class EmbeddedEngine implements Engine {
       this.#there(ports)
     } catch (error) {
       await this.#discard(guest)
-      throw asEngineError(error)
+      throw asEngineError(error, notPlaced)
     }
   }
 
@@ -222,11 +224,4 @@ export class EmbeddedEngine implements Engine {
       guest.order({ type: 'stand' })
     })
   }
-}
-
-function asEngineError(error: unknown): TailgateError {
-  rethrowInvariant(error)
-  if (error instanceof TailgateError && (error.code === 'E_ENGINE' || error.code === 'E_IMAGE')) return error
-  const what = `the embedded guest could not be put in place: ${messageOf(error)}`
-  return new TailgateError('E_ENGINE', what, { cause: error })
 }

@@ -3,7 +3,7 @@ import type { GuestCondition } from '../core/message.ts'
 
 /**
  * What can checkpoint and restore a guest: Xen, QEMU, or the embedded guest. One per guest and host, owned by
- * the agent. Every implementation passes test/engine/compliance.ts.
+ * the agent. Every implementation that makes checkpoints passes test/engine/compliance.ts.
  *
  * States: absent → (start | restore) → running → absent. A failed guest stays `failed` until {@link stop}.
  */

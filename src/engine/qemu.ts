@@ -1,9 +1,9 @@
 import { mkdir } from 'node:fs/promises'
 import { messageOf, TailgateError } from '../base/errors.ts'
-import { rethrowInvariant } from '../base/invariant.ts'
 import { ownStreamSocket } from '../config/qemu-sockets.ts'
 import type { GuestCondition } from '../core/message.ts'
 import type { Engine } from './engine.ts'
+import { asEngineError } from './engine-error.ts'
 import type { GuestNetwork } from './guest-network.ts'
 import { AttachedQemu } from './qemu-attached.ts'
 import { QemuDisks, type QemuDisk, type Receiver } from './qemu-disks.ts'
@@ -205,7 +205,7 @@ export class QemuEngine implements Engine {
       this.#condition = 'running'
     } catch (error) {
       await this.stop()
-      throw asEngineError(error)
+      throw asEngineError(error, 'the QEMU guest could not be put in place')
     } finally {
       this.#placing = false
     }
@@ -418,11 +418,4 @@ async function* machineBytes(
 
 function tapOptions(device: string): string {
   return `tap,ifname=${device},script=no,downscript=no`
-}
-
-function asEngineError(error: unknown): TailgateError {
-  rethrowInvariant(error)
-  if (error instanceof TailgateError && (error.code === 'E_ENGINE' || error.code === 'E_IMAGE')) return error
-  const what = `the QEMU guest could not be put in place: ${messageOf(error)}`
-  return new TailgateError('E_ENGINE', what, { cause: error })
 }

@@ -75,6 +75,8 @@ export class RemusImages {
   get periodMs(): number { return this.#options.periodMs }
   /** Nothing more comes of it: a new stream begins with the whole domain. */
   get over(): boolean { return this.#course.over }
+  /** Why. */
+  get failure(): Error | undefined { return this.#course.failure }
 
   /**
    * The next image. `standing` is awaited while the domain stands. Whatever ends this before its end ends the

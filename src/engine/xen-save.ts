@@ -166,6 +166,8 @@ export async function restoreDomain(
   })
   input.on('error', () => undefined)
   const { child, ending } = spawnXl(['restore', '-p', path], ['ignore', 'ignore', 'pipe'])
+  // What xl has started reads on when it is killed, and is waited for: it ends with the pipe.
+  child.once('exit', () => { input.destroy() })
   void ending.then(() => { input.destroy() })
   let isWhole = false
   const stream = new XenStream({

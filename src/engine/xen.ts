@@ -3,6 +3,7 @@ import { invariant } from '../base/invariant.ts'
 import type { GuestCondition } from '../core/message.ts'
 import type { CheckpointRequest } from '../core/agent/port.ts'
 import type { Engine } from './engine.ts'
+import { asEngineError } from './engine-error.ts'
 import type { GuestNetwork } from './guest-network.ts'
 import { RemusImages } from './remus-images.ts'
 import { XenClaim } from './xen-claim.ts'
@@ -32,6 +33,8 @@ export interface XenEngineOptions {
   readonly directory: string
   /** Where its services listen, `host:port` each: its own addresses, the same on every host. */
   readonly endpoints: readonly string[]
+  /** Told why the next image has all of the memory, where no checkpoint has failed. */
+  notice?(text: string): void
 }
 
 /**
@@ -75,7 +78,11 @@ export class XenEngine implements Engine {
       layGate: () => network.layGate(),
       lost: reason => { this.onStandbyLost?.(reason) }
     })
-    if (checkpoints === 'remus') this.absorb = image => this.#standby.absorb(image)
+    if (checkpoints === 'remus') {
+      this.absorb = image => this.#standby.absorb(image).catch((error: unknown) => {
+        throw asEngineError(error, 'the image could not be taken into the standby domain')
+      })
+    }
     network.onFailure = reason => { this.#networkFailed(reason) }
   }
 
@@ -139,12 +146,10 @@ export class XenEngine implements Engine {
 
   async restore(image: AsyncIterable<Uint8Array>): Promise<void> {
     this.#mustBeAbsent()
-    const { part, bytes, close } = await openPart(image)
     try {
-      if (this.#options.checkpoints === 'remus') this.#holdDomain(await this.#standby.release(part))
-      else await this.#restoreSaved(bytes)
-    } finally {
-      await close()
+      await this.#restore(image)
+    } catch (error) {
+      throw asEngineError(error, 'the domain could not be put in place')
     }
   }
 
@@ -212,6 +217,16 @@ export class XenEngine implements Engine {
     await this.#claim.take('any')
     await this.#xl.create(config)
     mustFit(await this.#xl.describe(this.#place.domain), this.#place)
+  }
+
+  async #restore(image: AsyncIterable<Uint8Array>): Promise<void> {
+    const { part, bytes, close } = await openPart(image)
+    try {
+      if (this.#options.checkpoints === 'remus') this.#holdDomain(await this.#standby.release(part))
+      else await this.#restoreSaved(bytes)
+    } finally {
+      await close()
+    }
   }
 
   async #restoreSaved(bytes: AsyncIterable<Uint8Array>): Promise<void> {
@@ -298,6 +313,7 @@ export class XenEngine implements Engine {
     const present = this.#images
     if (present !== undefined) {
       if (builds && !present.over && present.periodMs === periodMs) return present
+      this.#tellEnd(builds, present)
       await present.close('a checkpoint after it does not build on it')
     }
     await this.#xl.othersGone(domain)
@@ -309,6 +325,13 @@ export class XenEngine implements Engine {
     this.#images = images
     void this.#lookForStandstill(images)
     return images
+  }
+
+  /** A stream that ended within an image was told of when that failed. */
+  #tellEnd(builds: boolean, { failure }: RemusImages): void {
+    if (!builds || failure === undefined) return
+    const what = 'the stream of checkpoints ended between two images, and the next one has all of the memory'
+    this.#options.notice?.(`${what}: ${failure.message}`)
   }
 
   /** An xl that died at the wrong moment leaves a domain that nobody lets run on. */

@@ -1,14 +1,19 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import t, { type Test } from 'tap'
-import { hostName, lsn, type CheckpointId } from '../../src/core/ids.ts'
+import { checkpointId, hostName, lsn, outputHash, type CheckpointId } from '../../src/core/ids.ts'
 import { RecordKind } from '../../src/core/record.ts'
+import { silentLogger, type Logger } from '../../src/observe/logger.ts'
 import { agentConfig, startAgent } from './agents.ts'
 import { BuildingEngine } from './building-engine.ts'
 import { GatewayStub, guest, historyA } from './gateway-stub.ts'
 
-async function agent(t: Test, name: string, engine: BuildingEngine, directory: string) {
-  const running = await startAgent(t, agentConfig(name, directory), { engines: new Map([[guest, engine]]) })
+async function agent(
+  t: Test, name: string, engine: BuildingEngine, directory: string, logger: Logger = silentLogger
+) {
+  const engines = new Map([[guest, engine]])
+  const running = await startAgent(t, agentConfig(name, directory), { engines, logger })
   const stub = await GatewayStub.connect(running.port, name)
   t.teardown(() => { stub.close() })
   return { running, stub }
@@ -59,6 +64,48 @@ void t.test('images that build on one another are absorbed, and the newest is re
   toB.send({ type: 'promote', lastLsn: lsn(2), acceptLoss: false })
   t.match(await toB.take('promoted'), { checkpoint: second, mark: 2 })
   t.same(engineB.restored, { stream: '1', index: 1 })
+})
+
+/** A backup whose primary is the test's own, and the first checkpoint that does not count there. */
+async function backup(t: Test) {
+  const engine = new BuildingEngine()
+  let tell: (line: object) => void = () => undefined
+  const failed = new Promise<object>(resolve => { tell = resolve })
+  const logger: Logger = {
+    ...silentLogger, event: (event, fields) => { if (event === 'checkpoint.failed') tell(fields) }
+  }
+  const { stub, running } = await agent(t, 'b', engine, t.testdir({}), logger)
+  stub.assign({ role: 'backup', durability: 'disk' })
+  await stub.take('position')
+  stub.history = historyA
+  stub.send({ type: 'begin', firstLsn: lsn(1) })
+  const peer = await GatewayStub.connect(running.port, 'b', 'a', 'agent')
+  peer.history = historyA
+  return { engine, failed, stub, peer }
+}
+
+void t.test('a stream that ends within an image: the one before it is restored', async t => {
+  const { engine, failed, stub, peer } = await backup(t)
+  const [first, second] = [checkpointId(1), checkpointId(2)]
+  stub.epoch(1, [{ kind: RecordKind.mark, checkpoint: first }, { kind: RecordKind.mark, checkpoint: second }])
+  const bytes = Buffer.from('{"stream":"1","index":0}\n')
+  peer.send({ type: 'checkpoint-begin', checkpoint: first })
+  peer.send({ type: 'checkpoint-data', checkpoint: first, bytes })
+  const crc = outputHash(crc32(bytes))
+  peer.send({ type: 'checkpoint-end', checkpoint: first, mark: lsn(1), bytes: bytes.length, crc })
+  await counting(stub, first)
+
+  // All that the engine would need of it; what is missing is the word that this was all.
+  peer.send({ type: 'checkpoint-begin', checkpoint: second })
+  const half = Buffer.from('{"stream":"1","index":1}')
+  peer.send({ type: 'checkpoint-data', checkpoint: second, bytes: half })
+  peer.close()
+  t.match(await failed, { checkpoint: second, reason: 'the link to the primary is gone' })
+  stub.generation = 2
+  stub.send({ type: 'promote', lastLsn: lsn(2), acceptLoss: false })
+  t.match(await stub.take('promoted'), { checkpoint: first, mark: 1 })
+  t.same(engine.restored, { stream: '1', index: 0 })
+  t.same(engine.absorbed, [{ stream: '1', index: 0 }], 'nothing of the torn one had reached the standby')
 })
 
 void t.test('a standby that is lost is told at once, and the next checkpoints make up for it', async t => {

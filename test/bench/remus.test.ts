@@ -86,11 +86,32 @@ void t.test('claims are held against the best of Remus', async (t) => {
       + '| 1.50 | 300 ms |')
 })
 
-void t.test('a trial that was made again takes the place of the one before', async (t) => {
-  const fresh = trial('epoch', 1000, 'network', { mean: 7, compiled: 0.6, clientMs: 8000 })
+const longer = 'the downtime is longer, but comparable (at most twice)'
+for (const [clientMs, said] of [
+  [8900, '8.9 s: comparable; **not longer**'], [18_000, '18.0 s: confirmed'],
+  [18_200, '18.2 s: **not confirmed**']
+] as const) {
+  void t.test(`a downtime of ${clientMs} ms beside one of 9000: ${said}`, async (t) => {
+    const other = trial('epoch', 1000, 'memory', { mean: 20, compiled: 0.5, clientMs })
+    const others = whole.trials.filter(({ mode, load }) => mode === 'checkpoint' || load === 'network')
+    const text = await resultsOf(t, report(...others, other))
+    t.ok(text.includes(`| ${longer} | memory | 9.0 s | ${said} |`), text)
+  })
+}
+
+void t.test('a trial that was made again takes the place of the one before, which is told', async (t) => {
+  const fresh = trial('epoch', 1000, 'network', { mean: 7, compiled: 0.4, clientMs: 8000 })
   const text = await resultsOf(t, whole, report(fresh))
   t.match(text, /\| LLM, every 1 s \| network \| 7\.00 ms /)
   t.notMatch(text, /\| LLM, every 1 s \| network \| 80\.0 ms /)
+  t.match(text, /in 2 runs\. Each trial has two fresh hosts of its own, and its host is killed once/)
+  const [, again = ''] = text.split('| made again ')
+  t.match(again, /90 % below \| 0\.700 s \| 0\.080 s: \*\*not confirmed\*\* \| 0\.007 s: confirmed \|/)
+  t.match(again, /more is compiled \| 0\.50 \| 0\.60: confirmed \| 0\.40: \*\*not confirmed\*\* \|/)
+  t.notMatch(again, / memory /, 'what the other load says stays')
+  const once = await resultsOf(t, whole)
+  t.match(once, /in one run\. /)
+  t.notOk(once.includes('made again'))
 })
 
 void t.test('...and of why it had failed', async (t) => {

@@ -130,6 +130,19 @@ void t.test('...and by force, where it does not end by itself', async (t) => {
   t.notOk(existsSync(ended))
 })
 
+const cut = savedStream().subarray(0, -1)
+for (const [what, stream, refused] of [
+  ['whose image is cut off', cut, { code: 'E_IMAGE', message: 'the image is cut off' }],
+  ['that is late', savedStream(), { code: 'E_ENGINE', message: 'xl restore has made no headway for 1 s' }]
+] as const) {
+  void t.test(`an xl ${what} ends with what it has started to read the pipe`, async (t) => {
+    const { directory } = standIn(t, Buffer.alloc(0))
+    // A shell's program reads on when the shell is killed, as a helper of xl's would.
+    writeFileSync(join(directory, 'xl'), '#!/bin/sh\ncat "$3" >/dev/null\nexit 0\n', { mode: 0o755 })
+    await t.rejects(restoreDomain(inPieces(stream), directory, () => undefined, 1000), refused)
+  })
+}
+
 const stuck = [['that takes none of it', pageRecords], ['that does not come to its end', 1]] as const
 for (const [what, pages] of stuck) {
   void t.test(`a domain is restored by no xl ${what}`, async (t) => {

@@ -28,6 +28,7 @@ case "$1" in
 esac
 `
 const stands = 'guest 3 128 1 ---s-- 1.0\n'
+const runs = 'guest 3 128 1 -b---- 1.0\n'
 /** Those of the stream that remus/xl.ts writes. */
 const mac = '02:77:00:00:02:65'
 const bridge = 'guests'
@@ -38,6 +39,7 @@ interface Host {
   readonly xl: StandIn
   readonly engine: XenEngine
   readonly failed: string[]
+  readonly notices: string[]
   /** Answers the next look at the domain's state. */
   readonly answer: (line: string) => void
 }
@@ -55,15 +57,17 @@ async function host(t: Test): Promise<Host> {
     device: 'guest0', onFailure: undefined, renewLease: () => undefined,
     prepare: done, layGate: done, adopt: done, open: done, shut: done, announce: done, close: done
   }
+  const notices: string[] = []
   const engine = new XenEngine({
     domain: 'guest', config: undefined, network, bridge, mac, checkpoints: 'remus',
-    directory: at('engine'), endpoints: ['10.0.0.9:6379']
+    directory: at('engine'), endpoints: ['10.0.0.9:6379'],
+    notice: (text) => { notices.push(text) }
   })
   const failed: string[] = []
   engine.onFailure = (reason) => { failed.push(reason) }
   t.teardown(() => engine.stop())
   await engine.start()
-  return { xl, engine, failed, answer: (line) => { writeSync(states, line) } }
+  return { xl, engine, failed, notices, answer: (line) => { writeSync(states, line) } }
 }
 
 /** Begins a stream of checkpoints, of which nothing but its header was taken. */
@@ -107,5 +111,23 @@ void t.test('...but not if it is the next xl for which it stands', async (t) => 
   await answered(t, one)
   t.same(one.failed, [])
   t.equal(one.engine.condition, 'running')
+  await next.return()
+})
+
+void t.test('a stream that ended between two images is told of with the next', async (t) => {
+  const one = await host(t)
+  const { xl, engine, notices } = one
+  let pieces = 0
+  for await (const piece of engine.checkpoint(() => Promise.resolve(), { builds: false, periodMs: 100 })) {
+    // After the header comes the first pass, in one piece.
+    if (piece.length > 0 && ++pieces === 2) xl.order('c')
+  }
+  xl.order('q')
+  await xl.until('looked')
+  one.answer(runs)
+  const next = engine.checkpoint(() => Promise.resolve(), { builds: true, periodMs: 100 })
+  await next.next()
+  t.match(notices, [/ended between two images, .* all of the memory: xl remus has ended: Told to end$/])
+  t.equal(engine.condition, 'running')
   await next.return()
 })

@@ -43,3 +43,24 @@ void t.test("the example of a domain is the agent's guest", (t) => {
   t.match(agentCommand(), /agent -c \/etc\/tailgate\/agent\.yaml$/)
   t.end()
 })
+
+void t.test('the user of the gateway is made, and can read what it is given', (t) => {
+  const user = /^User=(.*)$/m.exec(textOf('deploy/tailgate-gateway.service'))?.[1] ?? ''
+  const commands = /^useradd .*?systemctl enable --now tailgate-gateway$/ms
+  const [shown = ''] = commands.exec(textOf('docs/XEN.md')) ?? []
+  t.match(shown, new RegExp(`^useradd --system --user-group .* ${user}\n`))
+  t.match(shown, `\nchown -R root:${user} /etc/tailgate\n`)
+  t.match(shown, `\nrunuser -u ${user} -- tailgate check -c /etc/tailgate/tailgate.yaml\n`)
+  t.equal(commands.exec(textOf('docs/OPERATIONS.md'))?.[0], shown, 'docs/OPERATIONS.md says the same')
+  t.end()
+})
+
+void t.test("...and Tailgate is put where the units start it", (t) => {
+  const put = /^mkdir -p (\S+)\ntar -c .*? -C \1$/m
+  const [shown, place = ''] = put.exec(textOf('docs/XEN.md')) ?? []
+  for (const unit of ['deploy/tailgate-gateway.service', 'deploy/xen/tailgate-agent.service']) {
+    t.match(textOf(unit), `\nExecStart=/usr/bin/node ${place}/dist/cli/main.js `)
+  }
+  t.equal(put.exec(textOf('docs/OPERATIONS.md'))?.[0], shown, 'docs/OPERATIONS.md says the same')
+  t.end()
+})

@@ -4,7 +4,7 @@ import { installedAt } from './host.ts'
 // docs/XEN.md, done as it says.
 
 /** What the dom0 of the laboratory has in another way, or is given by the test: packages, files, services. */
-const otherwise = /^(apt|reboot|update-grub|npm|systemctl|tailgate certs)\b/
+const otherwise = /^(apt|reboot|update-grub|npm|systemctl|tar|tailgate certs|for m in)\b/
 /** The document's names of interfaces, and those of the laboratory. */
 const names = [['eno2', 'guest']] as const
 

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
+import type { Order } from './orders.ts'
 
 const program = fileURLToPath(new URL('xl.ts', import.meta.url))
 /** Starts what stands in for `xl remus`, in the place of the shell that reads it. */
@@ -44,8 +45,7 @@ export class StandIn {
     this.#heard?.()
   }
 
-  /** `c`: a checkpoint; `t`: one without a page; `e`: such a one with much of an emulator; `q`: the end. */
-  order(letter: 'c' | 't' | 'e' | 'q'): void {
+  order(letter: Order): void {
     writeSync(this.#orders, letter)
   }
 

@@ -3,7 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import { withSystemPrograms } from '../../../src/engine/system-programs.ts'
 import { Process } from '../../failover/process.ts'
 import { requires } from '../../requires.ts'
 import { addressOf, type NetworkLab } from '../network-lab.ts'
@@ -122,20 +123,57 @@ guests:
     'the connection of the client is tracked, that to the guest is not')
 })
 
-void t.test('a dry run prints exactly what is done, and does nothing', async (t) => {
+for (const backend of ['nft', 'iptables'] as const) {
+  void t.test(`${backend}: a dry run prints exactly what is done, and does nothing`, async (t) => {
+    if (requires(t, backend) === undefined) return
+    const made = await lab(t)
+    const before = rules(made, backend)
+    const shell = (printed: string): void => { made.machine('gateway').run(['bash', '-e'], printed) }
+    for (const way of [['--mode', 'redirect'], ['--mode', 'tproxy'], ['--source', 'client']]) {
+      const order = [...up, ...way, '--backend', backend]
+      const printed = redirect(made, ...order, '--dry-run')
+      t.equal(rules(made, backend), before)
+      redirect(made, ...order)
+      const done = rules(made, backend)
+      redirect(made, 'down')
+      shell(printed)
+      t.equal(rules(made, backend), done, `${way.join(' ')}: a shell that runs it does the same`)
+      shell(redirect(made, ...order, '--dry-run'))
+      t.equal(rules(made, backend), done, 'and so it does where they are there already')
+      const undone = redirect(made, 'down', '--dry-run')
+      t.equal(rules(made, backend), done)
+      shell(undone)
+      t.equal(rules(made, backend), before)
+    }
+  })
+}
+
+/** A PATH in which the script has what it needs of a system, and these packet filters alone. */
+function pathWith(t: Test, ...filters: readonly string[]): string {
+  const env = withSystemPrograms(process.env)
+  const programs = ['bash', 'ip', 'grep', 'sed', 'sort', ...filters].map((program) => {
+    const { stdout } = spawnSync('sh', ['-c', `command -v ${program}`], { encoding: 'utf8', env })
+    return [program, t.fixture('symlink', stdout.trim())] as const
+  })
+  return t.testdir(Object.fromEntries(programs))
+}
+
+void t.test('iptables is taken where there is no nft', async (t) => {
+  if (requires(t, 'iptables') === undefined) return
   const made = await lab(t)
-  const before = rules(made, 'nft')
-  for (const way of [['--mode', 'redirect'], ['--mode', 'tproxy'], ['--source', 'client']]) {
-    const printed = redirect(made, ...up, ...way, '--dry-run')
-    t.equal(rules(made, 'nft'), before)
-    redirect(made, ...up, ...way)
-    const done = rules(made, 'nft')
-    redirect(made, 'down')
-    made.machine('gateway').run(['bash', '-e'], printed)
-    t.equal(rules(made, 'nft'), done, `${way.join(' ')}: a shell that runs what was printed does the same`)
-    made.machine('gateway').run(['bash', '-e'], redirect(made, 'down', '--dry-run'))
-    t.equal(rules(made, 'nft'), before)
-  }
+  const path = pathWith(t, 'iptables', 'ip6tables')
+  const withoutNft = (...args: readonly string[]): string =>
+    made.machine('gateway').run(['env', `PATH=${path}`, 'bash', script, ...args])
+  const before = rules(made, 'iptables')
+  redirect(made, ...up, '--backend', 'iptables')
+  const done = rules(made, 'iptables')
+  redirect(made, 'down')
+  t.match(withoutNft(...up, '--dry-run'), /^iptables -w /)
+  withoutNft(...up)
+  t.equal(rules(made, 'iptables'), done)
+  t.match(withoutNft('status'), /^iptables -t raw /)
+  withoutNft('down')
+  t.equal(rules(made, 'iptables'), before)
 })
 
 void t.test('what cannot be done is said in a sentence', (t) => {
@@ -158,5 +196,13 @@ void t.test('what cannot be done is said in a sentence', (t) => {
   t.match(said('up', '--verbose'), [2, /there is no option '--verbose'/])
   const weak = spawnSync('setpriv', ['--bounding-set', '-all', 'bash', script, ...up], { encoding: 'utf8' })
   t.match([weak.status, weak.stderr], [1, /only root, or who has CAP_NET_ADMIN, can do 'up'/])
+  const PATH = pathWith(t)
+  for (const [backend, why] of [
+    ['auto', /there is neither nft nor iptables/], ['nft', /there is no nft:/], ['iptables', /no iptables:/]
+  ] as const) {
+    const args = [script, ...up, '--backend', backend]
+    const { status, stderr } = spawnSync('bash', args, { encoding: 'utf8', env: { PATH } })
+    t.match([status, stderr], [1, why])
+  }
   t.end()
 })
